@@ -1,0 +1,17 @@
+"""Every scope that a key or a role can hold: the vocabulary of the ``access`` options in proto/."""
+
+SCOPES = frozenset(
+    {
+        "traffic:write",
+        "traffic:read",
+        "conversions:write",
+        "campaigns:read",
+        "campaigns:write",
+        "analytics:read",
+        "keys:read",
+        "keys:write",
+        "domains:read",
+        "domains:write",
+        "audit:read",
+    }
+)

@@ -1,0 +1,50 @@
+"""Background tasks that must not die in silence."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from svc_runtime.logs import get_logger
+
+_log = get_logger(__name__)
+
+
+async def keep_running(
+    name: str,
+    work: Callable[[], Awaitable[None]],
+    *,
+    first_delay_seconds: float = 0.1,
+    longest_delay_seconds: float = 5.0,
+) -> None:
+    """Run ``work`` again whenever it ends or fails, with backoff and jitter, until cancelled.
+
+    Work that ran for a while before it failed starts again at the first delay.
+    """
+    delay = first_delay_seconds
+    loop = asyncio.get_running_loop()
+    while True:
+        started = loop.time()
+        try:
+            await work()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it was, the work goes on
+            _log.warning("background work failed, will go on", work=name, error=repr(error), delay_seconds=delay)
+        if loop.time() - started > longest_delay_seconds * 2:
+            delay = first_delay_seconds
+        await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
+        delay = min(delay * 2, longest_delay_seconds)
+
+
+@contextlib.asynccontextmanager
+async def running(name: str, work: Awaitable[None]) -> AsyncIterator[asyncio.Task[None]]:
+    """Run ``work`` as a task for the time of the block; cancel it and wait for it at the end."""
+    task = asyncio.ensure_future(work)
+    task.set_name(name)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
