@@ -435,8 +435,8 @@ Global___WatchRoutingRequest: _TypeAlias = WatchRoutingRequest  # noqa: Y015
 
 @_typing.final
 class WatchRoutingResponse(_message.Message):
-    """WatchRoutingResponse is a snapshot or a change. Apply in order; refuse a snapshot whose revision is lower than the
-    one held, unless its epoch is newer.
+    """WatchRoutingResponse is a snapshot or a change. Apply in order; refuse a snapshot of the epoch held whose revision is
+    lower than the one held, and a snapshot of an older epoch.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -444,13 +444,18 @@ class WatchRoutingResponse(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     IS_SNAPSHOT_FIELD_NUMBER: _builtins.int
     CAMPAIGNS_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """Rises with every change."""
+    """Rises with every change of an epoch."""
     is_snapshot: _builtins.bool
     """True for a whole snapshot, which replaces everything that the watcher knew."""
+    epoch: _builtins.int
+    """When this count of revisions began, in Unix microseconds: a new or restored database begins a newer epoch, with a
+    snapshot. The same within a stream until such a snapshot.
+    """
     @_builtins.property
     def campaigns(self) -> _containers.RepeatedCompositeFieldContainer[Global___Campaign]:
-        """Campaigns that are new or changed. An archived one is to be forgotten."""
+        """Campaigns that are new or changed, at most 1,000 unless it is a snapshot. An archived one is to be forgotten."""
 
     def __init__(
         self,
@@ -458,10 +463,11 @@ class WatchRoutingResponse(_message.Message):
         revision: _builtins.int = ...,
         is_snapshot: _builtins.bool = ...,
         campaigns: _abc.Iterable[Global___Campaign] | None = ...,
+        epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaigns", b"campaigns", "is_snapshot", b"is_snapshot", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaigns", b"campaigns", "epoch", b"epoch", "is_snapshot", b"is_snapshot", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
