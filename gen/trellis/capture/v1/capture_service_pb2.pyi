@@ -189,29 +189,29 @@ Global___OrganizationCount: _TypeAlias = OrganizationCount  # noqa: Y015
 
 @_typing.final
 class JournalStatus(_message.Message):
-    """JournalStatus is what a journal holds at one moment."""
+    """JournalStatus is what a journal holds at one moment. What is in the journal now, for the ledger, is `pending` less
+    the receipts of that journal with a sequence above `settled_sequence`: those were settled since.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    RECEIVED_FIELD_NUMBER: _builtins.int
+    SETTLED_SEQUENCE_FIELD_NUMBER: _builtins.int
     PENDING_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def received(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrganizationCount]:
-        """Events ever accepted by the journal, by organisation: acknowledged plus pending."""
-
+    settled_sequence: _builtins.int
+    """The highest acknowledgement that the journal had when it counted."""
     @_builtins.property
     def pending(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrganizationCount]:
-        """Events accepted and not yet acknowledged, by organisation."""
+        """Events on disk and not acknowledged then, by organisation: those of every batch above `settled_sequence`."""
 
     def __init__(
         self,
         *,
-        received: _abc.Iterable[Global___OrganizationCount] | None = ...,
+        settled_sequence: _builtins.int = ...,
         pending: _abc.Iterable[Global___OrganizationCount] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pending", b"pending", "received", b"received"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pending", b"pending", "settled_sequence", b"settled_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

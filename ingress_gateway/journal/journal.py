@@ -1,0 +1,517 @@
+"""The journal as the gateway sees it: append, be told when it is on disk, ship, acknowledge.
+
+Group commit without a timer: events that arrive while one group is being written form the next, so the disk sets the
+pace. One thread writes; everything else happens on the event loop. Memory is bounded by ``pending_bytes_limit``, disk
+by ``disk_bytes_limit``.
+"""
+
+import asyncio
+import fcntl
+import os
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Protocol
+
+from ingress_gateway.journal.disk import Disk, OsDisk
+from ingress_gateway.journal.frame import Meta
+from ingress_gateway.journal.recovery import (
+    POSITION_FILE,
+    Batch,
+    Recovered,
+    encode_position,
+    recover,
+)
+from ingress_gateway.journal.segments import Extent, SegmentWriter
+from svc_runtime.errors import UnavailableError
+from svc_runtime.logs import get_logger
+
+LOCK_FILE = "lock"
+_LARGEST_GROUP_BYTES = 1024 * 1024
+_PAUSE_AFTER_FAILURE_SECONDS = 0.1
+_log = get_logger(__name__)
+
+
+class Waiter(Protocol):
+    """Who waits for an event to be on disk. Both are called on the event loop; ``settled`` exactly once."""
+
+    def settled(self, is_durable: bool) -> None:
+        """The event is on disk, or it could not be written."""
+        ...
+
+    def overdue(self) -> None:
+        """The redirect budget is over and the event is not on disk yet; ``settled`` still comes."""
+        ...
+
+
+class JournalFullError(UnavailableError):
+    """The journal takes nothing now: its memory or disk bound is reached, or the disk fails."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="JOURNAL_FULL", retry_after_seconds=2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class JournalLimits:
+    """Bounds and paces of one journal."""
+
+    segment_bytes: int = 16 * 1024 * 1024
+    """Size of a segment file, preallocated."""
+    disk_bytes_limit: int = 8 * 1024 * 1024 * 1024
+    """Most bytes of segments; beyond it nothing is taken."""
+    pending_bytes_limit: int = 32 * 1024 * 1024
+    """Most bytes that wait in memory for the disk."""
+    batch_bytes: int = 1024 * 1024
+    """A batch is closed at this size…"""
+    batch_seconds: float = 0.2
+    """…or this age."""
+    backlog_batch_seconds: float = 5.0
+    """Age while batches are waiting to be shipped: an outage must not leave a million tiny ones."""
+    overdue_seconds: float = 0.02
+    """The redirect budget."""
+
+
+@dataclass(slots=True)
+class _Group:
+    sequence: int
+    meta: Meta
+    chunks: list[bytes] = field(default_factory=list)
+    waiters: list[Waiter] = field(default_factory=list)
+    byte_count: int = 0
+    batch: int = 0
+    timer: asyncio.TimerHandle | None = None
+
+
+@dataclass(slots=True)
+class JournalCounters:
+    """What happened, since the process began."""
+
+    written_event_count: int = 0
+    written_byte_count: int = 0
+    group_count: int = 0
+    failed_event_count: int = 0
+    refused_event_count: int = 0
+    abandoned_segment_count: int = 0
+    damaged_count: int = 0
+    write_seconds: float = 0.0
+    """Time spent in writes that include their sync."""
+
+
+class Journal:
+    """One directory, one writer. Open it with ``Journal.open``; use it on one event loop."""
+
+    def __init__(
+        self,
+        directory: Path,
+        lock_descriptor: int,
+        found: Recovered,
+        writer: SegmentWriter,
+        disk: Disk,
+        limits: JournalLimits,
+    ) -> None:
+        self._directory = directory
+        self._lock_descriptor = lock_descriptor
+        self._disk = disk
+        self._limits = limits
+        self._writer = writer
+        self._loop = asyncio.get_running_loop()
+        self.journal_id = found.journal_id.hex()
+        self.counters = JournalCounters(damaged_count=found.damaged_count)
+        self.settled = found.settled
+        self._sequence = found.last_sequence
+        self._segments = found.segments
+        self._segment_bytes = found.segment_bytes
+        self._last_sequences = found.last_sequences
+        self._disk_bytes = sum(found.segment_bytes.values())
+        self.pending: dict[str, int] = {}
+        self._ready: deque[Batch] = deque(found.batches)
+        for batch in found.batches:
+            self._count(batch.meta, 1)
+        self._batch: Batch | None = None
+        self._batch_opened_at = 0.0
+        self._closing_batch: asyncio.TimerHandle | None = None
+        self._filling: _Group | None = None
+        self._waiting: deque[_Group] = deque()
+        self._in_flight: _Group | None = None
+        self._pending_bytes = 0
+        self._fail_until = 0.0
+        self._new_batch = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._queue: SimpleQueue[_Group | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._write_groups, name="journal-writer", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    async def open(
+        cls,
+        directory: Path,
+        limits: JournalLimits | None = None,
+        *,
+        disk: Disk | None = None,
+        spare_directory: Path | None = None,
+    ) -> "Journal":
+        """Lock and recover a directory. Raises BlockingIOError when another process has it."""
+        limits, disk = limits or JournalLimits(), disk or OsDisk()
+        lock_descriptor = _lock(directory)
+        try:
+            found = await asyncio.to_thread(recover, disk, directory, spare_directory)
+        except BaseException:
+            os.close(lock_descriptor)
+            raise
+        abandoned: list[OSError] = []
+        writer = SegmentWriter(
+            disk,
+            directory,
+            found.journal_id,
+            next_number=found.next_segment,
+            segment_bytes=limits.segment_bytes,
+            spare_directory=spare_directory,
+            on_abandoned=abandoned.append,
+        )
+        journal = cls(directory, lock_descriptor, found, writer, disk, limits)
+        journal._abandoned = abandoned  # counted by the writer thread, read as a length
+        return journal
+
+    _abandoned: list[OSError]
+
+    # -- append ---------------------------------------------------------------------------------------------------
+
+    def next_sequence(self) -> int:
+        """Return the sequence for the next event; encode it into the event, then append it before the next one."""
+        self._sequence += 1
+        return self._sequence
+
+    def append(
+        self,
+        sequence: int,
+        event: bytes,
+        organization_id: str,
+        waiter: Waiter,
+        *,
+        is_keyed: bool = False,
+        traceparent: str = "",
+    ) -> None:
+        """Take an encoded Event; ``waiter`` hears when it is on disk. Raises JournalFullError at a bound."""
+        size = len(event) + 6
+        if self._pending_bytes + size > self._limits.pending_bytes_limit:
+            self.counters.refused_event_count += 1
+            raise JournalFullError(
+                f"{self._pending_bytes} bytes wait for the disk; the limit is {self._limits.pending_bytes_limit}"
+            )
+        if self._disk_bytes > self._limits.disk_bytes_limit:
+            self.counters.refused_event_count += 1
+            raise JournalFullError(
+                f"the journal holds {self._disk_bytes} bytes; the limit is {self._limits.disk_bytes_limit}"
+            )
+        if self._fail_until and self._loop.time() < self._fail_until:
+            self.counters.refused_event_count += 1
+            raise JournalFullError("the journal's disk does not take writes")
+        group = self._filling
+        if group is None or group.byte_count + size > _LARGEST_GROUP_BYTES:
+            group = self._begin_group(sequence)
+        group.chunks.append(b"\x0a" + encode_varint(len(event)))
+        group.chunks.append(event)
+        group.waiters.append(waiter)
+        group.byte_count += size
+        self._pending_bytes += size
+        meta = group.meta
+        meta.last_sequence = sequence
+        meta.counts[organization_id] = meta.counts.get(organization_id, 0) + 1
+        if is_keyed:
+            meta.is_keyed = True
+        if traceparent:
+            meta.traceparents.append(traceparent)
+
+    def append_many(
+        self, sequenced: list[tuple[int, bytes, bool]], organization_id: str, *, traceparent: str = ""
+    ) -> asyncio.Future[None]:
+        """Take the events of one request: (sequence, encoded Event, is keyed) each; the future is done when all are on
+        disk and fails with JournalFullError when one could not be written."""
+        waiter = FutureWaiter(self._loop.create_future(), len(sequenced))
+        for sequence, event, is_keyed in sequenced:
+            self.append(sequence, event, organization_id, waiter, is_keyed=is_keyed, traceparent=traceparent)
+        return waiter.future
+
+    def _begin_group(self, sequence: int) -> _Group:
+        if self._filling is not None:
+            self._waiting.append(self._filling)
+        group = self._filling = _Group(sequence, Meta(last_sequence=sequence))
+        group.timer = self._loop.call_later(self._limits.overdue_seconds, self._overdue, group)
+        if self._in_flight is None and not self._waiting:
+            self._idle.clear()
+            # At the end of this turn of the loop: everything that the turn read joins the group.
+            self._loop.call_soon(self._hand_over)
+        return group
+
+    def _overdue(self, group: _Group) -> None:
+        group.timer = None
+        for waiter in group.waiters:
+            waiter.overdue()
+
+    def _hand_over(self) -> None:
+        """Give the oldest group to the writer, if it is free."""
+        if self._in_flight is not None:
+            return
+        if self._waiting:
+            group = self._waiting.popleft()
+        elif self._filling is not None:
+            group, self._filling = self._filling, None
+        else:
+            self._idle.set()
+            return
+        group.meta.event_count = len(group.waiters)
+        group.batch = self._batch_for(group)
+        self._in_flight = group
+        self._queue.put(group)
+
+    def _batch_for(self, group: _Group) -> int:
+        """Decide here, before the bytes are written, to which batch a group belongs: the frame says it for ever."""
+        batch = self._batch
+        if batch is not None and batch.byte_count + group.byte_count > self._limits.batch_bytes:
+            self._close_batch()
+            batch = None
+        if batch is None:
+            self._batch = batch = Batch(group.sequence, Meta(last_sequence=group.sequence), [])
+            self._batch_opened_at = self._loop.time()
+            self._schedule_closing(self._limits.batch_seconds)
+        return batch.sequence
+
+    # -- the writer thread ----------------------------------------------------------------------------------------
+
+    def _write_groups(self) -> None:
+        while (group := self._queue.get()) is not None:
+            started = time.perf_counter()
+            outcome: Extent | OSError
+            try:
+                outcome = self._writer.write(group.sequence, group.batch, group.meta.encode(), b"".join(group.chunks))
+            except OSError as error:
+                outcome = error
+            self.counters.write_seconds += time.perf_counter() - started
+            try:
+                self._loop.call_soon_threadsafe(self._written, group, outcome)
+            except RuntimeError:
+                return  # the loop is closed: nobody waits any more
+        self._writer.close()
+
+    # -- after a write --------------------------------------------------------------------------------------------
+
+    def _written(self, group: _Group, outcome: Extent | OSError) -> None:
+        self._in_flight = None
+        self._pending_bytes -= group.byte_count
+        if group.timer is not None:
+            group.timer.cancel()
+        is_durable = isinstance(outcome, Extent)
+        if isinstance(outcome, Extent):
+            self._fail_until = 0.0
+            self._note_written(group, outcome)
+        else:
+            self._note_failed(group, outcome)
+        self.counters.abandoned_segment_count = len(self._abandoned)
+        # The next group goes to the disk while we answer this one.
+        self._hand_over()
+        for waiter in group.waiters:
+            waiter.settled(is_durable)
+
+    def _note_written(self, group: _Group, extent: Extent) -> None:
+        counters = self.counters
+        counters.group_count += 1
+        counters.written_event_count += group.meta.event_count
+        counters.written_byte_count += extent.length
+        if extent.segment not in self._segments:
+            self._segments[extent.segment] = extent.path
+            self._segment_bytes[extent.segment] = self._limits.segment_bytes
+            self._disk_bytes += self._limits.segment_bytes
+        self._last_sequences[extent.segment] = group.meta.last_sequence
+        self._count(group.meta, 1)
+        batch = self._batch
+        if batch is None:
+            raise RuntimeError("a batch was closed while its group was being written")
+        if batch.extents:
+            batch.meta.add(group.meta)
+        else:
+            batch.meta = group.meta
+        batch.extents.append(extent)
+        batch.byte_count += extent.length
+
+    def _note_failed(self, group: _Group, error: OSError) -> None:
+        self.counters.failed_event_count += group.meta.event_count
+        self._fail_until = self._loop.time() + _PAUSE_AFTER_FAILURE_SECONDS
+        _log.error("journal write failed", event_count=group.meta.event_count, error=repr(error))
+
+    def _count(self, meta: Meta, sign: int) -> None:
+        for organization_id, count in meta.counts.items():
+            left = self.pending.get(organization_id, 0) + sign * count
+            if left:
+                self.pending[organization_id] = left
+            else:
+                self.pending.pop(organization_id, None)
+
+    # -- batches --------------------------------------------------------------------------------------------------
+
+    def _schedule_closing(self, seconds: float) -> None:
+        self._closing_batch = self._loop.call_later(seconds, self._batch_is_old)
+
+    def _batch_is_old(self) -> None:
+        self._closing_batch = None
+        if self._batch is None:
+            return
+        age = self._loop.time() - self._batch_opened_at
+        still_writing = self._in_flight is not None and self._in_flight.batch == self._batch.sequence
+        has_backlog = len(self._ready) > 8 and age < self._limits.backlog_batch_seconds
+        if still_writing or has_backlog:
+            self._schedule_closing(self._limits.batch_seconds)
+            return
+        self._close_batch()
+
+    def _close_batch(self) -> None:
+        if self._closing_batch is not None:
+            self._closing_batch.cancel()
+            self._closing_batch = None
+        batch, self._batch = self._batch, None
+        if batch is not None and batch.extents:
+            self._ready.append(batch)
+            self._new_batch.set()
+
+    def batches_after(self, sequence: int) -> list[Batch]:
+        """Return the closed batches after ``sequence``, oldest first, at most 64."""
+        found: list[Batch] = []
+        for batch in self._ready:
+            if batch.sequence > sequence:
+                found.append(batch)
+                if len(found) == 64:
+                    break
+        return found
+
+    async def wait_for_batches(self, seconds: float) -> None:
+        """Return when a batch may have been closed, or after ``seconds``."""
+        self._new_batch.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._new_batch.wait()
+        except TimeoutError:
+            pass
+
+    def read(self, batch: Batch) -> bytes:
+        """Return a batch's EventBatch bytes. Blocks on the disk; call it in a thread."""
+        return b"".join(self._disk.read(e.path, e.offset, e.length) for e in batch.extents)
+
+    def acknowledge(self, sequence: int) -> None:
+        """Everything up to the batch ``sequence`` is stored for good."""
+        while self._ready and self._ready[0].sequence <= sequence:
+            batch = self._ready.popleft()
+            self._count(batch.meta, -1)
+        self.settled = max(self.settled, sequence)
+
+    async def checkpoint(self) -> None:
+        """Remember what is settled, then remove the segments that hold nothing else: in that order."""
+        settled = self.settled
+        oldest_needed = min(
+            (batch.sequence for batch in (*list(self._ready)[:1], *([self._batch] if self._batch else []))),
+            default=self._sequence + 1,
+        )
+        removable = [
+            number
+            for number, last in self._last_sequences.items()
+            if last < oldest_needed and number != self._writer.current_number and number in self._segments
+        ]
+        await asyncio.to_thread(
+            self._disk.replace,
+            self._directory / POSITION_FILE,
+            encode_position(bytes.fromhex(self.journal_id), settled),
+        )
+        for number in removable:
+            await asyncio.to_thread(self._disk.remove, self._segments[number])
+            del self._segments[number], self._last_sequences[number]
+            self._disk_bytes -= self._segment_bytes.pop(number)
+
+    # -- state ----------------------------------------------------------------------------------------------------
+
+    @property
+    def disk_bytes(self) -> int:
+        """Bytes of segments on disk."""
+        return self._disk_bytes
+
+    @property
+    def pending_event_count(self) -> int:
+        """Events on disk that are not acknowledged."""
+        return sum(self.pending.values())
+
+    @property
+    def is_accepting(self) -> bool:
+        """False while a bound is reached or the disk fails."""
+        return (
+            self._disk_bytes <= self._limits.disk_bytes_limit
+            and self._pending_bytes < self._limits.pending_bytes_limit
+            and self._loop.time() >= self._fail_until
+        )
+
+    async def flush(self) -> None:
+        """Wait until everything appended so far is on disk or failed, and close the batch."""
+        while self._in_flight is not None or self._filling is not None:
+            await self._idle.wait()
+        self._close_batch()
+
+    async def close(self) -> None:
+        """Flush, stop the writer, save the position, and let the directory go."""
+        await self.flush()
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+        try:
+            await self.checkpoint()
+        finally:
+            os.close(self._lock_descriptor)
+
+
+def _lock(directory: Path) -> int:
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(directory / LOCK_FILE, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+class FutureWaiter:
+    """Lets one coroutine wait for the events of its request."""
+
+    __slots__ = ("_is_durable", "_left", "future")
+
+    def __init__(self, future: asyncio.Future[None], count: int) -> None:
+        self.future = future
+        self._left = count
+        self._is_durable = True
+
+    def settled(self, is_durable: bool) -> None:
+        """Count down; the last event decides."""
+        self._left -= 1
+        self._is_durable = self._is_durable and is_durable
+        if self._left or self.future.done():
+            return
+        if self._is_durable:
+            self.future.set_result(None)
+        else:
+            self.future.set_exception(JournalFullError("the journal's disk did not take the event"))
+
+    def overdue(self) -> None:
+        """Nothing to do: who waits for durability waits on."""
+
+
+_VARINTS: tuple[bytes, ...] = tuple(bytes([n]) if n < 128 else bytes([n & 127 | 128, n >> 7]) for n in range(16384))
+
+
+def encode_varint(number: int) -> bytes:
+    """Return protobuf's variable-length form of a number >= 0."""
+    if number < 16384:
+        return _VARINTS[number]
+    parts = bytearray()
+    while number > 127:
+        parts.append(number & 127 | 128)
+        number >>= 7
+    parts.append(number)
+    return bytes(parts)
