@@ -1,0 +1,1 @@
+"""Realistic traffic for the demo organisation: who visits (``visits``) and how it is sent (``send``)."""
