@@ -1,0 +1,31 @@
+"""Every metric of attribution_svc, with its unit."""
+
+from opentelemetry import metrics
+
+_meter = metrics.get_meter("attribution_svc")
+
+campaign_changes = _meter.create_counter(
+    "trellis.attribution.campaign_changes",
+    unit="{change}",
+    description="Campaigns created and updated; `kind` is create or update.",
+)
+routing_watchers = _meter.create_up_down_counter(
+    "trellis.attribution.routing_watchers",
+    unit="{stream}",
+    description="WatchRouting streams that are open.",
+)
+routing_messages = _meter.create_counter(
+    "trellis.attribution.routing_messages",
+    unit="{message}",
+    description="Messages sent to watchers; `kind` is snapshot or change.",
+)
+routing_campaigns = _meter.create_gauge(
+    "trellis.attribution.routing_campaigns",
+    unit="{campaign}",
+    description="Campaigns that this replica feeds to watchers.",
+)
+routing_sync_time = _meter.create_gauge(
+    "trellis.attribution.routing_sync_time",
+    unit="s",
+    description="Unix time when this replica last read the routing from PostgreSQL: alert when it stands still.",
+)

@@ -1,0 +1,105 @@
+"""The campaigns of an organisation: making, reading, listing and changing them."""
+
+import secrets
+import string
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from attribution_svc.campaign import (
+    Campaign,
+    CampaignChange,
+    CampaignStatus,
+    NewCampaign,
+    changed,
+    is_campaign_id,
+    new_campaign,
+    no_such_campaign,
+)
+from attribution_svc.metrics import campaign_changes
+from attribution_svc.page_token import PageTokens
+from attribution_svc.store import CampaignStore, Position
+from svc_runtime.clock import Clock
+from svc_runtime.errors import InvalidArgumentError, Violation
+
+DEFAULT_PAGE_SIZE = 50
+MAX_PAGE_SIZE = 1000
+_BASE62 = string.digits + string.ascii_letters
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignPage:
+    """A piece of a list."""
+
+    campaigns: tuple[Campaign, ...]
+    next_page_token: str
+    """Empty on the last page."""
+
+
+def mint_campaign_id() -> str:
+    """Return a new id: `cmp_` and 22 base62 characters, 131 random bits."""
+    return "cmp_" + "".join(secrets.choice(_BASE62) for _ in range(22))
+
+
+class CampaignRegistry:
+    """What a caller of one organisation may do with its campaigns."""
+
+    def __init__(
+        self,
+        store: CampaignStore,
+        page_tokens: PageTokens,
+        *,
+        clock: Clock,
+        mint_id: Callable[[], str] = mint_campaign_id,
+    ) -> None:
+        self._store = store
+        self._page_tokens = page_tokens
+        self._clock = clock
+        self._mint_id = mint_id
+
+    async def create(self, wanted: NewCampaign, *, organization_id: str, actor: str) -> Campaign:
+        """Make a campaign. Raise InvalidArgumentError, AlreadyExistsError or UnavailableError."""
+        campaign = new_campaign(
+            wanted, organization_id=organization_id, minted_id=self._mint_id(), now=self._clock.now()
+        )
+        await self._store.insert(campaign, actor=actor)
+        campaign_changes.add(1, {"kind": "create"})
+        return campaign
+
+    async def get(self, campaign_id: str, *, organization_id: str) -> Campaign:
+        """Return a campaign. Raise NotFoundError or UnavailableError."""
+        if not is_campaign_id(campaign_id):
+            raise no_such_campaign(campaign_id)
+        return await self._store.get(organization_id, campaign_id)
+
+    async def list_page(
+        self, *, organization_id: str, status: CampaignStatus | None, page_size: int, page_token: str
+    ) -> CampaignPage:
+        """Return a page, newest first; ``status`` None means all but the archived, ``page_size`` 0 means 50.
+
+        Raise InvalidArgumentError for a page size above 1,000 or a page token of another list, UnavailableError.
+        """
+        if page_size > MAX_PAGE_SIZE:
+            raise InvalidArgumentError.of([Violation("page_size", f"is {page_size}, must be 1 to {MAX_PAGE_SIZE}")])
+        scope = f"{organization_id}\n{status.value if status else ''}"
+        after = self._page_tokens.open(page_token, scope=scope) if page_token else None
+        size = page_size or DEFAULT_PAGE_SIZE
+        # One more than wanted says whether there is another page.
+        found = await self._store.list_page(organization_id, status=status, after=after, limit=size + 1)
+        page = tuple(found[:size])
+        if len(found) <= size:
+            return CampaignPage(page, "")
+        last = Position(page[-1].create_time, page[-1].campaign_id)
+        return CampaignPage(page, self._page_tokens.seal(last, scope=scope))
+
+    async def update(self, campaign_id: str, change: CampaignChange, *, organization_id: str, actor: str) -> Campaign:
+        """Change a campaign. Raise NotFoundError, AlreadyExistsError, FailedPreconditionError, InvalidArgumentError or
+        UnavailableError.
+        """
+        if not is_campaign_id(campaign_id):
+            raise no_such_campaign(campaign_id)
+        now = self._clock.now()
+        campaign = await self._store.update(
+            organization_id, campaign_id, lambda present: changed(present, change, now=now), actor=actor
+        )
+        campaign_changes.add(1, {"kind": "update"})
+        return campaign

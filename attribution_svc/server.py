@@ -1,0 +1,55 @@
+"""attribution_svc as a process: what it is made of, in the order in which it is made."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from attribution_svc.page_token import PageTokens
+from attribution_svc.registry import CampaignRegistry
+from attribution_svc.routing_feed import RoutingFeed
+from attribution_svc.servicer import AttributionServicer
+from attribution_svc.settings import AttributionSettings
+from attribution_svc.store.postgres import PostgresCampaignStore
+from svc_runtime.clock import SystemClock
+from svc_runtime.grpc_client import Credentials, open_channel
+from svc_runtime.grpc_server import GrpcServer, wait_for_signal
+from svc_runtime.key_validator import RemoteKeyValidator
+from svc_runtime.logs import configure_logs, get_logger
+from svc_runtime.settings import MeshSettings, TelemetrySettings, load_or_exit
+from svc_runtime.tasks import running
+from svc_runtime.tracing import configure_telemetry
+from trellis.attribution.v1 import attribution_service_pb2, attribution_service_pb2_grpc
+
+SERVICE = "attribution"
+SERVICE_NAME = attribution_service_pb2.DESCRIPTOR.services_by_name["AttributionService"].full_name
+_log = get_logger(__name__)
+
+
+async def main() -> None:
+    """Run until SIGTERM or SIGINT, then drain."""
+    mesh, telemetry, settings = load_or_exit(AttributionSettings)
+    await serve(mesh, telemetry, settings)
+
+
+async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: AttributionSettings) -> None:
+    """Wire everything, listen, and leave in the reverse order at a signal."""
+    configure_logs(SERVICE, level=mesh.log_level, format_=mesh.log_format)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(asyncio.to_thread, configure_telemetry(SERVICE, telemetry).close)
+        store = await stack.enter_async_context(
+            PostgresCampaignStore.open(settings.postgres_dsn.get_secret_value(), pool_size=settings.postgres_pool_size)
+        )
+        feed = RoutingFeed(store)
+        await stack.enter_async_context(running("routing feed", feed.run()))
+        tokens = PageTokens(mesh.mesh_secret.get_secret_value())
+        registry = CampaignRegistry(store, tokens, clock=SystemClock())
+        auth_channel = await stack.enter_async_context(open_channel(mesh, settings.auth_target))
+        validate_key = RemoteKeyValidator(auth_channel, Credentials(mesh, SERVICE))
+        server = GrpcServer(mesh, service_names=[SERVICE_NAME], validate_key=validate_key)
+        servicer = AttributionServicer(registry, feed)
+        server.add(lambda s: attribution_service_pb2_grpc.add_AttributionServiceServicer_to_server(servicer, s))
+        await server.start(settings.listen)
+        stack.push_async_callback(server.stop)
+        # Watches never end by themselves: without this every drain would last its whole time.
+        stack.callback(feed.close)
+        signal = await wait_for_signal()
+        _log.info("leaving", signal=signal.name)

@@ -1,0 +1,71 @@
+"""AttributionService on the wire: convert in, call, convert out."""
+
+# ruff: noqa: ARG002, N802 - grpc names the methods and passes a context that not every one needs
+from collections.abc import AsyncIterator
+
+from attribution_svc.convert import (
+    campaign_to_pb,
+    change_from_pb,
+    new_campaign_from_pb,
+    routing_update_to_pb,
+    status_filter_from_pb,
+)
+from attribution_svc.registry import CampaignRegistry
+from attribution_svc.routing_feed import RoutingFeed
+from svc_runtime.interceptors import ServicerContext, current_caller
+from trellis.attribution.v1 import attribution_service_pb2 as pb
+from trellis.attribution.v1 import attribution_service_pb2_grpc as pb_grpc
+
+
+class AttributionServicer(pb_grpc.AttributionServiceServicer):
+    """Campaigns and what gateways route by."""
+
+    def __init__(self, registry: CampaignRegistry, feed: RoutingFeed) -> None:
+        self._registry = registry
+        self._feed = feed
+
+    async def CreateCampaign(
+        self, request: pb.CreateCampaignRequest, context: ServicerContext
+    ) -> pb.CreateCampaignResponse:
+        """Create a campaign of the caller's organisation."""
+        caller = current_caller()
+        campaign = await self._registry.create(
+            new_campaign_from_pb(request), organization_id=caller.organization_id, actor=caller.actor
+        )
+        return pb.CreateCampaignResponse(campaign=campaign_to_pb(campaign))
+
+    async def GetCampaign(self, request: pb.GetCampaignRequest, context: ServicerContext) -> pb.GetCampaignResponse:
+        """Return a campaign of the caller's organisation."""
+        campaign = await self._registry.get(request.campaign_id, organization_id=current_caller().organization_id)
+        return pb.GetCampaignResponse(campaign=campaign_to_pb(campaign))
+
+    async def ListCampaigns(
+        self, request: pb.ListCampaignsRequest, context: ServicerContext
+    ) -> pb.ListCampaignsResponse:
+        """Return a page of the campaigns of the caller's organisation."""
+        page = await self._registry.list_page(
+            organization_id=current_caller().organization_id,
+            status=status_filter_from_pb(request),
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return pb.ListCampaignsResponse(
+            campaigns=[campaign_to_pb(campaign) for campaign in page.campaigns], next_page_token=page.next_page_token
+        )
+
+    async def UpdateCampaign(
+        self, request: pb.UpdateCampaignRequest, context: ServicerContext
+    ) -> pb.UpdateCampaignResponse:
+        """Change a campaign of the caller's organisation."""
+        caller = current_caller()
+        campaign = await self._registry.update(
+            request.campaign_id, change_from_pb(request), organization_id=caller.organization_id, actor=caller.actor
+        )
+        return pb.UpdateCampaignResponse(campaign=campaign_to_pb(campaign))
+
+    async def WatchRouting(
+        self, request: pb.WatchRoutingRequest, context: ServicerContext
+    ) -> AsyncIterator[pb.WatchRoutingResponse]:
+        """Stream a snapshot, then every change."""
+        async for update in self._feed.watch(request.watcher):
+            yield routing_update_to_pb(update)
