@@ -83,6 +83,8 @@ lock: ## Resolve the dependencies again (needs uv)
 		--extra dev --quiet --upgrade pyproject.toml --output-file requirements-dev.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" \
 		--extra embedded --quiet --constraint requirements-dev.lock pyproject.toml --output-file requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" \
+		--extra server --quiet --constraint requirements-dev.lock pyproject.toml --output-file requirements-server.lock
 
 .PHONY: ci
 ci: test lint types proto-check ## Everything that CI runs
