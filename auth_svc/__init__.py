@@ -1,0 +1,1 @@
+"""Warden: organisations, tracking domains, keys, roles and the audit log."""
