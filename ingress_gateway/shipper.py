@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 
@@ -64,7 +65,7 @@ class Shipper:
             await call.write(
                 pb.CaptureRequest(hello=pb.JournalHello(journal_id=self._journal.journal_id, sender=self._sender))
             )
-            first = await call.read()
+            first: Any = await call.read()
             if first is grpc.aio.EOF:
                 return
             self._acknowledge(first.sequence)

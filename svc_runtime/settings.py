@@ -60,6 +60,11 @@ class TelemetrySettings(BaseSettings):
     """Share of traces that begin here and are sampled; 1 % by default."""
 
     @property
+    def exports_traces(self) -> bool:
+        """True when spans have somewhere to go."""
+        return not self.sdk_disabled and bool(self.exporter_otlp_endpoint or self.exporter_otlp_traces_endpoint)
+
+    @property
     def sampling_ratio(self) -> float:
         """Share of new traces to sample: what the sampler's name and argument come to."""
         name = self.traces_sampler.removeprefix("parentbased_")

@@ -43,7 +43,7 @@ def configure_telemetry(service: str, settings: TelemetrySettings, *, version: s
     meter_provider = MeterProvider(resource=resource, metric_readers=readers)
     metrics.set_meter_provider(meter_provider)
     closers: list[Callable[[], None]] = [meter_provider.shutdown]
-    if settings.exporter_otlp_endpoint or settings.exporter_otlp_traces_endpoint:
+    if settings.exports_traces:
         tracer_provider = TracerProvider(
             resource=resource, sampler=ParentBased(TraceIdRatioBased(settings.sampling_ratio))
         )

@@ -1,0 +1,164 @@
+"""The slow lane: finds the handler of a request, traces it when sampled, and turns errors into problems."""
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import cast
+from urllib.parse import unquote, urlsplit
+
+from aiohttp import web
+from opentelemetry import propagate, trace
+from opentelemetry.trace import SpanKind
+
+from ingress_gateway.arrival import Arrival
+from ingress_gateway.gateway import Call, Gateway
+from ingress_gateway.problems import problem
+from ingress_gateway.protocol import GatewayProtocol
+from svc_runtime.errors import Code, InternalError, NotFoundError, TrellisError
+from svc_runtime.logs import get_logger
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+_CORS_MAX_AGE_SECONDS = 86_400
+_log = get_logger(__name__)
+_tracer = trace.get_tracer("trellis.ingress_gateway")
+
+
+class MethodNotAllowedError(TrellisError):
+    """The path is there, for other methods."""
+
+    code = Code.METHOD_NOT_ALLOWED
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRoute:
+    """One line of the routing table."""
+
+    methods: tuple[str, ...]
+    """Upper case; empty means any."""
+    template: str
+    """Path with ``{variables}``; one may hold anything but a slash and a colon."""
+    handler: Handler
+    is_capture: bool = False
+    """Open to browsers of any origin."""
+
+
+class Router:
+    """Paths to handlers. Fixed paths are one look-up; templates are tried in order."""
+
+    def __init__(self, routes: list[HttpRoute]) -> None:
+        self.routes = routes
+        self._fixed: dict[str, list[HttpRoute]] = {}
+        self._patterns: list[tuple[re.Pattern[str], HttpRoute]] = []
+        for route in routes:
+            if "{" in route.template:
+                pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/:]+)", re.escape(route.template))
+                self._patterns.append((re.compile(pattern), route))
+            else:
+                self._fixed.setdefault(route.template, []).append(route)
+
+    def find(self, method: str, path: str) -> tuple[HttpRoute, dict[str, str]]:
+        """Return the route and its variables; raise NotFoundError or MethodNotAllowedError."""
+        candidates = [(route, dict[str, str]()) for route in self._fixed.get(path, ())]
+        for pattern, route in self._patterns:
+            found = pattern.fullmatch(path)
+            if found:
+                candidates.append((route, {name: unquote(value) for name, value in found.groupdict().items()}))
+        for route, variables in candidates:
+            if not route.methods or method in route.methods:
+                return route, variables
+        if candidates:
+            allowed = sorted({m for route, _ in candidates for m in route.methods})
+            raise MethodNotAllowedError(f"{method} is not allowed on this path; allowed are {', '.join(allowed)}")
+        raise NotFoundError("there is nothing at this path")
+
+
+class App:
+    """The handler that aiohttp calls for every request of the slow lane."""
+
+    def __init__(self, gateway: Gateway, routes: list[HttpRoute]) -> None:
+        self._gateway = gateway
+        self._router = Router(routes)
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer a request."""
+        protocol = cast("GatewayProtocol", request.protocol)
+        arrival = Arrival(
+            request.method,
+            _origin_form(request.raw_path),
+            f"{request.version.major}.{request.version.minor}",
+            request.headers,
+            request.raw_headers,
+            protocol.peer,
+        )
+        is_sampled, protocol.is_sampled = protocol.is_sampled, None
+        if is_sampled is None:
+            is_sampled = self._gateway.sampler.wants(arrival)
+        route: HttpRoute | None = None
+        try:
+            if arrival.method == "OPTIONS":
+                return self._preflight(arrival)
+            route, variables = self._router.find(arrival.method, arrival.path)
+            call = Call(self._gateway, request, arrival, variables, trace_id=arrival.trace()[0])
+            if is_sampled:
+                response = await self._traced(route, call)
+            else:
+                response = await route.handler(call)
+        except TrellisError as error:
+            response = problem(error)
+            if error.code.http_status < 500:
+                self._gateway.counters.refused_request_count += 1
+        except ConnectionError:
+            raise
+        except Exception:  # noqa: BLE001 - the last line of defence: its text must not reach the client
+            self._gateway.counters.server_error_count += 1
+            _log.exception("unhandled error in a request", path=arrival.path)
+            response = problem(InternalError())
+        if route is not None and route.is_capture and "Origin" in arrival.headers and not response.prepared:
+            _allow_origin(arrival, response)
+        return response
+
+    def _preflight(self, arrival: Arrival) -> web.Response:
+        """Let pages of any origin send events; the other routes are not for pages."""
+        wanted = arrival.headers.get("Access-Control-Request-Method", "OPTIONS")
+        route, _ = self._router.find(wanted, arrival.path)
+        response = web.Response(status=204)
+        if route.is_capture:
+            _allow_origin(arrival, response)
+            response.headers["Access-Control-Allow-Methods"] = "GET, POST"
+            response.headers["Access-Control-Allow-Headers"] = arrival.headers.get(
+                "Access-Control-Request-Headers", "*"
+            )
+            response.headers["Access-Control-Max-Age"] = str(_CORS_MAX_AGE_SECONDS)
+        return response
+
+    async def _traced(self, route: HttpRoute, call: Call) -> web.StreamResponse:
+        parent = propagate.extract(call.arrival.headers)
+        method = call.arrival.method
+        with _tracer.start_as_current_span(
+            f"{method} {route.template}",
+            context=parent,
+            kind=SpanKind.SERVER,
+            attributes={"http.request.method": method, "http.route": route.template, "url.path": call.arrival.path},
+        ) as span:
+            carrier: dict[str, str] = {}
+            propagate.inject(carrier)
+            call.traceparent = carrier.get("traceparent", "")
+            call.trace_id = format(span.get_span_context().trace_id, "032x")
+            response = await route.handler(call)
+            span.set_attribute("http.response.status_code", response.status)
+            return response
+
+
+def _origin_form(target: str) -> str:
+    """Return path and query of a request target, which a proxy may have sent in absolute form."""
+    if target.startswith(("http://", "https://")):
+        parts = urlsplit(target)
+        return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return target
+
+
+def _allow_origin(arrival: Arrival, response: web.StreamResponse) -> None:
+    response.headers["Access-Control-Allow-Origin"] = arrival.headers.get("Origin", "*")
+    response.headers["Access-Control-Allow-Credentials"] = "true"
+    response.headers["Access-Control-Expose-Headers"] = "X-Trellis-Event-Id, X-Trellis-Outcome"
+    response.headers["Vary"] = "Origin"

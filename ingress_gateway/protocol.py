@@ -1,0 +1,271 @@
+"""The connection: aiohttp's, with a fast lane for clicks and the receive time-outs that aiohttp leaves to us.
+
+A click that is alone on its connection is answered straight from ``data_received``: aiohttp's C parser reads it, the
+journal takes it, and the response is written when the event is on disk, without a task, a request or a response object.
+Everything else, and a connection from the first such thing on, goes the way of aiohttp's own ``RequestHandler``.
+Both lanes use the same code for what they answer.
+"""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from aiohttp import http_parser, web
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.tcp_helpers import tcp_keepalive
+from aiohttp.web_protocol import RequestHandler
+
+from ingress_gateway.answer import serialize
+from ingress_gateway.arrival import Arrival, Peer
+from ingress_gateway.counters import Counters
+from ingress_gateway.links import PREFIX, Links
+from ingress_gateway.sampling import Sampler
+from ingress_gateway.settings import GatewaySettings
+from svc_runtime.logs import get_logger
+
+_HTTP_1_1 = (1, 1)
+_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_SWEEP_SECONDS = 0.5
+_log = get_logger(__name__)
+
+
+def require_c_parser() -> None:
+    """Exit unless aiohttp's C parser is in use: the pure Python one is slower, and differs at the edges."""
+    if http_parser.HttpRequestParser.__module__ != "aiohttp._http_parser":
+        sys.exit("aiohttp runs without its C parser: install its binary wheel")
+
+
+class GatewayServer(web.Server):
+    """Makes the connections, and looks after their time-outs."""
+
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        settings: GatewaySettings,
+        links: Links,
+        sampler: Sampler,
+        counters: Counters,
+    ) -> None:
+        super().__init__(handler, access_log=None)
+        self.settings = settings
+        self.links = links
+        self.sampler = sampler
+        self.counters = counters
+        self.loop = asyncio.get_running_loop()
+
+    def __call__(self) -> RequestHandler:
+        """Make the protocol of a new connection."""
+        return GatewayProtocol(self)
+
+    async def sweep_forever(self) -> None:
+        """Close connections that send their headers too slowly, or nothing at all."""
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            now = self.loop.time()
+            for connection in self.connections:
+                cast("GatewayProtocol", connection).check_time(now)
+
+
+class GatewayProtocol(RequestHandler):
+    """One connection."""
+
+    __slots__ = ("_active_at", "_click", "_receiving_since", "_server", "is_sampled", "peer")
+
+    def __init__(self, server: GatewayServer) -> None:
+        settings = server.settings
+        super().__init__(
+            server,
+            loop=server.loop,
+            # Idle and slow connections are swept, without a timer for each.
+            keepalive_timeout=0,
+            access_log=None,  # type: ignore[arg-type]  # None turns it off; aiohttp's annotation is too narrow
+            max_line_size=settings.max_line_bytes,
+            max_field_size=settings.max_line_bytes,
+            max_headers=settings.max_header_count,
+            auto_decompress=False,
+            lingering_time=2.0,
+        )
+        self._server = server
+        self._click: _FastClick | None = None
+        self._receiving_since: float | None = None
+        self._active_at = server.loop.time()
+        self.is_sampled: bool | None = None
+        """What the fast lane decided about the request that it passed on; None when it did not look."""
+        self.peer = Peer(None, ())
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin in the fast lane: aiohttp's task for the connection is made only when it is needed."""
+        server = self._server
+        if len(server._connections) >= server.settings.max_connections:
+            server.counters.refused_connection_count += 1
+            cast("asyncio.Transport", transport).abort()
+            return
+        BaseProtocol.connection_made(self, transport)
+        real = cast("asyncio.Transport", transport)
+        tcp_keepalive(real)
+        server.connection_made(self, real)
+        self.peer = Peer(real.get_extra_info("peername"), server.settings.trusted_proxies)
+        self._receiving_since = self._loop.time()
+
+    def data_received(self, data: bytes) -> None:
+        """Answer a lone click at once; hand everything else to aiohttp."""
+        if self._task_handler is not None or self._click is not None:
+            self._receive_slow(data)
+            return
+        if self._force_close or self._close or self._parser is None:
+            return
+        try:
+            messages, upgraded, tail = self._parser.feed_data(data)
+        except HttpProcessingError:
+            self._refuse()
+            return
+        self._upgraded = upgraded
+        if upgraded and tail:
+            self._message_tail = tail
+        if not messages:
+            if self._receiving_since is None:
+                self._receiving_since = self._loop.time()
+            return
+        self._receiving_since = None
+        if len(messages) == 1 and not upgraded and self._take_click(*messages[0]):
+            return
+        for item in messages:
+            self._request_count += 1
+            self._messages.append(item)
+        self._start_slow()
+
+    def _take_click(self, message: RawRequestMessage, payload: Any) -> bool:
+        """Take the fast lane if the request is a plain click on a live link; return whether it was."""
+        if (
+            message.method != "GET"
+            or payload is not EMPTY_PAYLOAD
+            or message.version != _HTTP_1_1
+            or not message.path.startswith(PREFIX)
+        ):
+            return False
+        server = self._server
+        arrival = Arrival("GET", message.path, "1.1", message.headers, message.raw_headers, self.peer)
+        self.is_sampled = server.sampler.wants(arrival)
+        if self.is_sampled:
+            return False
+        route = server.links.route_of(arrival)
+        if route is None:
+            return False
+        click = _FastClick(self, closes=message.should_close)
+        self._click = click
+        server.counters.fast_request_count += 1
+        self._parser.message_consumed()  # type: ignore[union-attr]  # checked by the caller
+        taken = server.links.take(arrival, route, click)
+        click.response = serialize(taken.answer, closes=click.closes)
+        if not taken.is_recorded:
+            click.send()
+        return True
+
+    def _receive_slow(self, data: bytes) -> None:
+        count = self._request_count
+        super().data_received(data)
+        if self._request_count > count or self._is_receiving_body():
+            self._receiving_since = None
+        elif self._receiving_since is None:
+            self._receiving_since = self._loop.time()
+
+    def _is_receiving_body(self) -> bool:
+        request = self._current_request
+        return request is not None and not request._payload.is_eof()
+
+    def _start_slow(self) -> None:
+        self._server.counters.slow_request_count += 1
+        self._task_handler = self._loop.create_task(self.start())
+
+    def _refuse(self) -> None:
+        """Answer what is not HTTP, or HTTP that two parsers could read in two ways, and close."""
+        self._server.counters.refused_request_count += 1
+        if self.transport is not None:
+            self.transport.write(_BAD_REQUEST)
+        self.force_close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,  # noqa: ARG002 - the signature is aiohttp's
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - the signature is aiohttp's; the text may repeat the request
+    ) -> web.StreamResponse:
+        """Answer an error that aiohttp found: the parser's 400 in few words, anything else as our defect."""
+        if isinstance(exc, HttpProcessingError):
+            self._server.counters.refused_request_count += 1
+            response = web.Response(status=400)
+        else:
+            self._server.counters.server_error_count += 1
+            _log.error("unhandled error in a request", error=repr(exc))
+            response = web.Response(status=status)
+        response.force_close()
+        return response
+
+    def clicked(self) -> None:
+        """The click is answered: go on with what arrived meanwhile, if anything did."""
+        self._click = None
+        self._active_at = self._loop.time()
+        if self._messages and not self._force_close:
+            self._start_slow()
+
+    def check_time(self, now: float) -> None:
+        """Close the connection if its headers take too long, or if nobody uses it."""
+        settings = self._server.settings
+        if self._receiving_since is not None:
+            if now - self._receiving_since > settings.header_seconds and self._is_waiting():
+                self._server.counters.timed_out_connection_count += 1
+                if self.transport is not None:
+                    self.transport.write(_TIMED_OUT)
+                self.force_close()
+        elif self._is_waiting():
+            if now - self._active_at > settings.idle_seconds:
+                self.force_close()
+        else:
+            self._active_at = now
+
+    def _is_waiting(self) -> bool:
+        """True while nothing is being answered on this connection."""
+        return self._click is None and self._current_request is None and not self._messages
+
+
+class _FastClick:
+    """Waits for the journal, then writes the response."""
+
+    __slots__ = ("closes", "is_sent", "protocol", "response")
+
+    def __init__(self, protocol: GatewayProtocol, *, closes: bool) -> None:
+        self.protocol = protocol
+        self.closes = closes
+        self.response = b""
+        self.is_sent = False
+
+    def settled(self, is_durable: bool) -> None:
+        """On disk, or not to be had: the person goes on either way."""
+        if not is_durable and not self.is_sent:
+            self.protocol._server.counters.unrecorded_redirect_count += 1
+        self.send()
+
+    def overdue(self) -> None:
+        """The disk is slow: the redirect leaves, the write goes on."""
+        if not self.is_sent:
+            self.protocol._server.counters.late_redirect_count += 1
+            self.send()
+
+    def send(self) -> None:
+        """Write the response, once."""
+        if self.is_sent:
+            return
+        self.is_sent = True
+        protocol = self.protocol
+        transport = protocol.transport
+        if transport is not None:
+            transport.write(self.response)
+            if self.closes:
+                protocol.force_close()
+        protocol.clicked()

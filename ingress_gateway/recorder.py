@@ -1,0 +1,86 @@
+"""Turns an arrival into an event in the journal: the one place where events are made."""
+
+import time
+from collections.abc import Sequence
+
+from ingress_gateway.arrival import HOST, Arrival, without_secret_keys
+from ingress_gateway.ids import event_id as new_event_id
+from ingress_gateway.ids import keyed_event_id
+from ingress_gateway.journal.journal import Journal, Waiter
+from ingress_gateway.settings import Network
+from trellis.capture.v1 import event_pb2
+
+
+class Recorder:
+    """Encodes events, once, and appends them."""
+
+    def __init__(self, journal: Journal, trusted_proxies: tuple[Network, ...]) -> None:
+        self._journal = journal
+        self._trusted = trusted_proxies
+
+    def record(
+        self,
+        arrival: Arrival,
+        waiter: Waiter,
+        *,
+        organization_id: str,
+        route: str,
+        event_type: bytes,
+        status: int,
+        click_id: str = "",
+        external_click_id: bytes = b"",
+        user_id: str = "",
+        campaign_id: str = "",
+        campaign_version: int = 0,
+        location: bytes = b"",
+        marks: Sequence[str] = (),
+        body: bytes | None = None,
+        idempotency_key: bytes = b"",
+        item_index: int = 0,
+        key_id: str = "",
+        trace_id: str = "",
+        traceparent: str = "",
+    ) -> str:
+        """Append an event and return its id; ``waiter`` hears when it is on disk. Raises JournalFullError."""
+        now_ms = time.time_ns() // 1_000_000
+        event_id = keyed_event_id(organization_id, idempotency_key) if idempotency_key else new_event_id(now_ms)
+        sequence = self._journal.next_sequence()
+        event = event_pb2.Event(
+            organization_id=organization_id,
+            event_id=event_id,
+            event_time_ms=now_ms,
+            event_type=event_type,
+            route=route,
+            method=arrival.method,
+            target=without_secret_keys(arrival.target),
+            http_version=arrival.http_version,
+            headers=arrival.header_block(),
+            body=without_secret_keys(arrival.body if body is None else body),
+            peer_address=arrival.peer.address,
+            ip=arrival.client_ip(self._trusted),
+            scheme=arrival.scheme(),
+            host=arrival.headers.get(HOST, "").encode("utf-8", "surrogateescape"),
+            click_id=click_id,
+            external_click_id=external_click_id,
+            user_id=user_id,
+            campaign_id=campaign_id,
+            campaign_version=campaign_version,
+            location=location,
+            status=status,
+            marks=marks,
+            trace_id=trace_id,
+            journal_id=self._journal.journal_id,
+            sequence=sequence,
+            idempotency_key=idempotency_key,
+            item_index=item_index,
+            key_id=key_id,
+        ).SerializeToString()
+        self._journal.append(
+            sequence,
+            event,
+            organization_id,
+            waiter,
+            is_keyed=bool(idempotency_key),
+            traceparent=traceparent,
+        )
+        return event_id

@@ -1,0 +1,40 @@
+"""Records the events of an API request and waits until they are on disk."""
+
+import asyncio
+from collections.abc import Sequence
+
+from ingress_gateway.gateway import Call
+from ingress_gateway.journal.journal import FutureWaiter
+from ingress_gateway.tenancy import Tenant
+
+
+async def record_one(
+    call: Call,
+    tenant: Tenant,
+    *,
+    route: str,
+    event_type: bytes,
+    user_id: str,
+    external_click_id: bytes = b"",
+    idempotency_key: bytes = b"",
+    marks: Sequence[str] = (),
+) -> str:
+    """Record the request as one event and return its id once it is on disk. Raises JournalFullError."""
+    waiter = FutureWaiter(asyncio.get_running_loop().create_future(), 1)
+    event_id = call.gateway.recorder.record(
+        call.arrival,
+        waiter,
+        organization_id=tenant.organization_id,
+        route=route,
+        event_type=event_type,
+        status=200,
+        user_id=user_id,
+        external_click_id=external_click_id,
+        idempotency_key=idempotency_key,
+        marks=(*marks, "test") if tenant.is_test else marks,
+        key_id=tenant.key_id,
+        trace_id=call.trace_id,
+        traceparent=call.traceparent,
+    )
+    await waiter.future
+    return event_id

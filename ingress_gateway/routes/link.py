@@ -1,0 +1,130 @@
+"""``/in`` and ``/in/{slug}`` in the slow lane: whatever is not a plain click on a live link."""
+
+import asyncio
+import html
+
+from aiohttp import web
+
+from ingress_gateway.answer import PAGE, Answer
+from ingress_gateway.arrival import HOST
+from ingress_gateway.gateway import Call
+from ingress_gateway.journal.journal import JournalFullError
+from ingress_gateway.payloads import query_fields
+from ingress_gateway.responses import respond
+from ingress_gateway.routing import Route
+from ingress_gateway.tenancy import Tenant, presented_key
+from svc_runtime.errors import TrellisError
+
+
+async def click(call: Call) -> web.StreamResponse:
+    """Redirect a click; a link that leads nowhere gets a 404 page, and its request is kept."""
+    gateway, arrival = call.gateway, call.arrival
+    try:
+        tenant = _owner(call)
+    except TrellisError:
+        event_id = gateway.unclaimed.keep(arrival, route="in", status=404, mark="unclaimed_key")
+        return _not_found(event_id, "unclaimed")
+    if tenant is None:
+        event_id = gateway.unclaimed.keep(arrival, route="in", status=404, mark="unclaimed_host")
+        return _not_found(event_id, "unclaimed")
+    slug = call.path.get("slug", "")
+    if not slug:
+        fields = query_fields(arrival.query)
+        slug = fields.get("slug") or fields.get("campaign_id") or ""
+    route = gateway.routing.find(tenant.organization_id, slug)
+    marks = _marks(call, tenant)
+    if route is None or (route.is_paused and route.fallback is None):
+        return await _dead_link(call, tenant, route, marks)
+    waiter = RedirectWaiter(call)
+    taken = gateway.links.take(
+        arrival,
+        route,
+        waiter,
+        marks=marks,
+        key_id=tenant.key_id,
+        trace_id=call.trace_id,
+        traceparent=call.traceparent,
+    )
+    if taken.is_recorded:
+        await waiter.future
+    return respond(taken.answer)
+
+
+def _owner(call: Call) -> Tenant | None:
+    """The host decides; a key only where the host says nothing: a stray key must not stop a person."""
+    gateway = call.gateway
+    of_host = gateway.organisations.of_host(call.arrival.headers.get(HOST, ""))
+    if of_host:
+        return Tenant(of_host)
+    key = presented_key(call.arrival)
+    if not key:
+        return None
+    principal = gateway.organisations.authenticate(key)
+    return Tenant(principal.organization_id, principal.key_id, principal.is_test)
+
+
+def _marks(call: Call, tenant: Tenant) -> tuple[str, ...]:
+    odd = {"head": call.arrival.method == "HEAD", "test": tenant.is_test}
+    return tuple(mark for mark, is_so in odd.items() if is_so)
+
+
+async def _dead_link(call: Call, tenant: Tenant, route: Route | None, marks: tuple[str, ...]) -> web.StreamResponse:
+    waiter = RedirectWaiter(call)
+    try:
+        event_id = call.gateway.recorder.record(
+            call.arrival,
+            waiter,
+            organization_id=tenant.organization_id,
+            route="in",
+            event_type=b"click",
+            status=404,
+            campaign_id=route.campaign_id if route else "",
+            campaign_version=route.version if route else 0,
+            marks=(*marks, "campaign_paused" if route else "unknown_slug"),
+            key_id=tenant.key_id,
+            trace_id=call.trace_id,
+            traceparent=call.traceparent,
+        )
+    except JournalFullError:
+        return _not_found("", "unrecorded")
+    await waiter.future
+    return _not_found(event_id, "stored")
+
+
+def _not_found(event_id: str, outcome: str) -> web.Response:
+    headers = [("X-Trellis-Outcome", outcome)]
+    if event_id:
+        headers.append(("X-Trellis-Event-Id", event_id))
+    page = (
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        "<title>Link not found</title><style>body{font:16px/1.5 system-ui,sans-serif;margin:20vh auto;max-width:30rem;"
+        "padding:0 1rem;color:#222;background:#fff}small{color:#666}@media(prefers-color-scheme:dark)"
+        "{body{color:#ddd;background:#111}small{color:#999}}</style>"
+        "<h1>This link leads nowhere</h1><p>It may have expired, or it was copied incompletely.</p>"
+    )
+    if event_id:
+        page += f"<small>{html.escape(event_id)}</small>"
+    return respond(Answer(404, PAGE, headers, page.encode()))
+
+
+class RedirectWaiter:
+    """Lets a coroutine wait for the disk, within the redirect budget."""
+
+    __slots__ = ("_call", "future")
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def settled(self, is_durable: bool) -> None:
+        """On disk, or not to be had: the person goes on either way."""
+        if not self.future.done():
+            if not is_durable:
+                self._call.gateway.counters.unrecorded_redirect_count += 1
+            self.future.set_result(None)
+
+    def overdue(self) -> None:
+        """The disk is slow: the redirect leaves, the write goes on."""
+        if not self.future.done():
+            self._call.gateway.counters.late_redirect_count += 1
+            self.future.set_result(None)
