@@ -1,14 +1,16 @@
-"""A gRPC server as every service runs it: health, reflection, interceptors, and a drain on SIGTERM."""
+"""A gRPC server as every service runs it: health, reflection, interceptors, metrics page, and a drain on SIGTERM."""
 
 import asyncio
 import signal
 from collections.abc import Callable, Sequence
+from wsgiref.simple_server import WSGIServer
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 from opentelemetry.instrumentation.grpc import aio_server_interceptor, filters
+from prometheus_client import start_http_server
 
 from svc_runtime.interceptors import AccessControl, AroundInterceptor, KeyValidator, bound_deadlines, translate_errors
 from svc_runtime.logs import get_logger
@@ -33,6 +35,7 @@ class GrpcServer:
     ) -> None:
         self._mesh = mesh
         self._service_names = service_names
+        self._metrics_page: WSGIServer | None = None
         self.health = health_aio.HealthServicer()
         # Long streams make no span of their own: their batches do, with links to what they carry.
         traced = filters.negate(
@@ -61,6 +64,8 @@ class GrpcServer:
 
     async def start(self, listen: str) -> int:
         """Listen, report healthy, and return the port (0 for a unix socket)."""
+        if self._mesh.metrics_port is not None:
+            self._metrics_page, _ = start_http_server(self._mesh.metrics_port)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
         reflection.enable_server_reflection(
             [*self._service_names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME],
@@ -93,6 +98,9 @@ class GrpcServer:
         """Say that we leave, let calls in flight end, then stop."""
         await self.health.enter_graceful_shutdown()
         await self._server.stop(self._mesh.drain_seconds)
+        if self._metrics_page is not None:
+            await asyncio.to_thread(self._metrics_page.shutdown)
+            self._metrics_page.server_close()
 
 
 async def wait_for_signal() -> signal.Signals:
