@@ -1,10 +1,15 @@
 """What every test may and may not do: one that touches a network, a store or a process says so by its marker."""
 
+import os
 import socket
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import pytest
+
+# Before gRPC is imported: with its fork handlers a child that is to become PostgreSQL, started while gRPC is in use,
+# crashes between fork and exec.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 
 OPEN_MARKERS = frozenset({"loopback", "store", "mesh", "faults"})
 
