@@ -58,7 +58,7 @@ def read_destination(text: str) -> Destination:
 
 
 def _character_problems(text: str) -> Iterator[str]:
-    if any(unicodedata.category(character) == "Cc" for character in text):
+    if _has_control(text):
         yield "has a control character"
     # Some control characters count as white space too: they were named already.
     if any(character.isspace() and unicodedata.category(character) != "Cc" for character in text):
@@ -67,6 +67,10 @@ def _character_problems(text: str) -> Iterator[str]:
         yield "has a backslash: write %5C"
     if "{" in text or "}" in text:
         yield "has { or }: macros come with routing rules, and are not supported yet"
+
+
+def _has_control(text: str) -> bool:
+    return any(unicodedata.category(character) == "Cc" for character in text)
 
 
 def _split(text: str) -> tuple[str, str, str]:
@@ -135,8 +139,8 @@ def _read_ipv6(host: str) -> tuple[str, str]:
 
 
 def _to_ascii(host: str) -> tuple[str, str]:
-    # The codec follows IDNA 2003. Where IDNA 2008 and browsers differ from it (ß, ς, joiners, newer scripts, emoji) the
-    # way back gives another name, or none: such a host must be given in its xn-- form.
+    # The codec follows IDNA 2003. Where browsers differ from it (ß, ς, joiners) the way back gives another name, or
+    # none: such a host must be given in its xn-- form.
     try:
         encoded = host.encode("idna").decode("ascii")
         unchanged = unicodedata.is_normalized("NFKC", host) and encoded.encode("ascii").decode("idna") == host
@@ -156,7 +160,7 @@ def _is_label(label: str) -> bool:
         decoded = label[4:].encode("ascii").decode("punycode")
     except UnicodeError:
         return False
-    return bool(decoded) and not decoded.isascii()
+    return not decoded.isascii() and unicodedata.is_normalized("NFC", decoded) and not _has_control(decoded)
 
 
 def _is_ipv4(name: str) -> bool:

@@ -1,0 +1,137 @@
+"""A CampaignStore in memory, to be tested by the same suite as the real one."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+from attribution_svc.campaign import Campaign, CampaignStatus, no_such_campaign
+from attribution_svc.store import Position, Routing
+from svc_runtime.errors import AlreadyExistsError, UnavailableError
+
+
+@dataclass
+class MemoryWakeups:
+    """Set by every write."""
+
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    is_lost: bool = False
+
+    async def wait(self, longest_seconds: float) -> None:
+        """See ``Wakeups.wait``."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(longest_seconds):
+                await self.news.wait()
+        self.news.clear()
+        if self.is_lost:
+            raise UnavailableError("lost")
+
+
+class MemoryCampaignStore:
+    """Holds everything in a dict; ``is_down`` makes it as good as stopped."""
+
+    def __init__(self) -> None:
+        self.is_down = False
+        self.epoch = 1
+        self.revision = 0
+        self._campaigns: dict[tuple[str, str], tuple[int, Campaign]] = {}
+        self._listeners: list[MemoryWakeups] = []
+
+    def stop(self) -> None:
+        """Be down, and cut everybody's wake-ups."""
+        self.is_down = True
+        for listener in self._listeners:
+            listener.is_lost = True
+            listener.news.set()
+
+    def start(self) -> None:
+        """Be up again."""
+        self.is_down = False
+
+    def begin_epoch(self) -> None:
+        """Be a restored, empty database."""
+        self.epoch, self.revision, self._campaigns = self.epoch + 1, 0, {}
+        self._wake()
+
+    async def insert(self, campaign: Campaign, *, actor: str) -> None:
+        """See ``CampaignStore.insert``."""
+        self._check_up()
+        if (campaign.organization_id, campaign.campaign_id) in self._campaigns:
+            raise AlreadyExistsError(f"there is a campaign {campaign.campaign_id!r} already")
+        self._put(campaign)
+
+    async def get(self, organization_id: str, campaign_id: str) -> Campaign:
+        """See ``CampaignStore.get``."""
+        self._check_up()
+        try:
+            return self._campaigns[organization_id, campaign_id][1]
+        except KeyError:
+            raise no_such_campaign(campaign_id) from None
+
+    async def list_page(
+        self, organization_id: str, *, status: CampaignStatus | None, after: Position | None, limit: int
+    ) -> list[Campaign]:
+        """See ``CampaignStore.list_page``."""
+        self._check_up()
+        found = [
+            campaign
+            for _, campaign in self._campaigns.values()
+            if campaign.organization_id == organization_id
+            and (campaign.status is status or (status is None and campaign.status is not CampaignStatus.ARCHIVED))
+            and (after is None or (campaign.create_time, campaign.campaign_id) < (after.create_time, after.campaign_id))
+        ]
+        return sorted(found, key=lambda c: (c.create_time, c.campaign_id), reverse=True)[:limit]
+
+    async def update(
+        self, organization_id: str, campaign_id: str, change: Callable[[Campaign], Campaign], *, actor: str
+    ) -> Campaign:
+        """See ``CampaignStore.update``."""
+        present = await self.get(organization_id, campaign_id)
+        following = change(present)
+        if following is not present:
+            self._put(following)
+        return following
+
+    async def routing_snapshot(self) -> Routing:
+        """See ``CampaignStore.routing_snapshot``."""
+        self._check_up()
+        live = [entry for entry in self._campaigns.values() if entry[1].status is not CampaignStatus.ARCHIVED]
+        return Routing(self.epoch, self.revision, sorted(live, key=lambda entry: entry[0]))
+
+    async def routing_changes(self, after: int, *, limit: int) -> Routing:
+        """See ``CampaignStore.routing_changes``."""
+        self._check_up()
+        newer = sorted((e for e in self._campaigns.values() if e[0] > after), key=lambda entry: entry[0])[:limit]
+        return Routing(self.epoch, newer[-1][0] if len(newer) == limit else self.revision, newer)
+
+    @contextlib.asynccontextmanager
+    async def routing_wakeups(self) -> AsyncIterator[MemoryWakeups]:
+        """See ``CampaignStore.routing_wakeups``."""
+        self._check_up()
+        listener = MemoryWakeups()
+        self._listeners.append(listener)
+        try:
+            yield listener
+        finally:
+            self._listeners.remove(listener)
+
+    def _put(self, campaign: Campaign) -> None:
+        for _, other in self._campaigns.values():
+            if (
+                other.organization_id == campaign.organization_id
+                and other.slug == campaign.slug
+                and other.campaign_id != campaign.campaign_id
+                and CampaignStatus.ARCHIVED not in (other.status, campaign.status)
+            ):
+                raise AlreadyExistsError(f"another campaign has the slug {campaign.slug!r}")
+        self.revision += 1
+        self._campaigns[campaign.organization_id, campaign.campaign_id] = (self.revision, campaign)
+        self._wake()
+
+    def _wake(self) -> None:
+        for listener in self._listeners:
+            listener.news.set()
+
+    def _check_up(self) -> None:
+        if self.is_down:
+            raise UnavailableError("down")

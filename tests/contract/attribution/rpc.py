@@ -1,0 +1,111 @@
+"""attribution_svc's server over any store, on a real port, with its callers."""
+
+import contextlib
+from collections.abc import AsyncIterable, AsyncIterator
+from dataclasses import dataclass
+
+import grpc
+from pydantic import SecretStr
+
+from attribution_svc.page_token import PageTokens
+from attribution_svc.registry import CampaignRegistry
+from attribution_svc.routing_feed import RoutingFeed
+from attribution_svc.servicer import AttributionServicer
+from attribution_svc.store import CampaignStore
+from svc_runtime.clock import SystemClock
+from svc_runtime.grpc_client import Credentials
+from svc_runtime.grpc_server import GrpcServer
+from svc_runtime.mesh_token import Caller, CallerKind
+from svc_runtime.settings import MeshSettings
+from svc_runtime.tasks import running
+from trellis.attribution.v1 import attribution_service_pb2 as pb
+from trellis.attribution.v1 import attribution_service_pb2_grpc as pb_grpc
+
+MESH = MeshSettings(mesh_secret=SecretStr("m" * 32), drain_seconds=2)
+CREDENTIALS = Credentials(MESH, "test")
+ALL_SCOPES = ("campaigns:read", "campaigns:write")
+Metadata = tuple[tuple[str, str], ...]
+
+
+def caller_of(organization_id: str, *scopes: str, actor: str = "key:1") -> Metadata:
+    """Return the metadata of a call for an organisation; with both scopes when none is given."""
+    return CREDENTIALS.as_caller(
+        Caller(CallerKind.ORGANIZATION, actor, organization_id, frozenset(scopes or ALL_SCOPES))
+    )
+
+
+@dataclass
+class Replica:
+    """One running attribution_svc."""
+
+    stub: "pb_grpc.AttributionServiceAsyncStub"
+    channel: grpc.aio.Channel
+    feed: RoutingFeed
+    server: GrpcServer
+
+    async def create(self, slug: str = "", **fields: str) -> pb.Campaign:
+        """Create a campaign of org_a."""
+        request = pb.CreateCampaignRequest(slug=slug, destination_url="https://shop.example/")
+        request.MergeFrom(pb.CreateCampaignRequest(**fields))  # type: ignore[arg-type]  # texts only
+        response = await self.stub.CreateCampaign(request, metadata=caller_of("org_a"))
+        return response.campaign
+
+    def watch(self) -> "grpc.aio.UnaryStreamCall[pb.WatchRoutingRequest, pb.WatchRoutingResponse]":
+        """Begin a watch."""
+        return self.stub.WatchRouting(pb.WatchRoutingRequest(watcher="test"), metadata=CREDENTIALS.as_service())
+
+
+@contextlib.asynccontextmanager
+async def running_replica(store: CampaignStore, *, feed: RoutingFeed | None = None) -> AsyncIterator[Replica]:
+    """Serve ``store`` for the time of the block."""
+    feed = feed or RoutingFeed(store)
+    registry = CampaignRegistry(store, PageTokens("m" * 32), clock=SystemClock())
+    server = GrpcServer(MESH, service_names=[])
+    server.add(lambda s: pb_grpc.add_AttributionServiceServicer_to_server(AttributionServicer(registry, feed), s))
+    port = await server.start("127.0.0.1:0")
+    async with running("feed", feed.run()), grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub: pb_grpc.AttributionServiceAsyncStub = pb_grpc.AttributionServiceStub(channel)
+        try:
+            yield Replica(stub, channel, feed, server)
+        finally:
+            feed.close()
+            await server.stop()
+
+
+class Watcher:
+    """Keeps what a watch says, as a gateway does."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.revision = 0
+        self.campaigns: dict[tuple[str, str], pb.Campaign] = {}
+        self.snapshot_count = 0
+
+    def apply(self, message: pb.WatchRoutingResponse) -> None:
+        """Take one message in, and check that it keeps the order."""
+        if message.is_snapshot:
+            self.snapshot_count += 1
+            self.campaigns.clear()
+            assert message.epoch > self.epoch or message.revision >= self.revision
+        else:
+            assert message.epoch == self.epoch
+            assert message.revision > self.revision
+            assert 0 < len(message.campaigns) <= 1000
+        self.epoch, self.revision = message.epoch, message.revision
+        for campaign in message.campaigns:
+            key = (campaign.organization_id, campaign.campaign_id)
+            if campaign.status == pb.CAMPAIGN_STATUS_ARCHIVED:
+                assert not message.is_snapshot
+                self.campaigns.pop(key, None)
+            else:
+                assert key not in self.campaigns or self.campaigns[key].version <= campaign.version
+                self.campaigns[key] = campaign
+
+    async def follow(self, messages: AsyncIterable[pb.WatchRoutingResponse]) -> None:
+        """Take everything in until the stream ends."""
+        async for message in messages:
+            self.apply(message)
+
+    def slugs(self) -> set[str]:
+        """Return the slugs held."""
+        return {campaign.slug for campaign in self.campaigns.values()}
