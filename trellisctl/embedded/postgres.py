@@ -38,10 +38,11 @@ class EmbeddedPostgres:
     def __init__(self, directory: Path, *, password: str, databases: Sequence[Database]) -> None:
         self.directory = directory
         self.databases = databases
+        self.socket_directory = _socket_directory(directory)
+        """Where the unix socket is: beside the data, or in a short place when that path is too long for one."""
         self._user: OsUser | None = None
         self._password = password
         self._binaries = _find_binaries()
-        self._socket_directory = _socket_directory(directory)
 
     async def prepare(self) -> list[str]:
         """Make the directory on the first start and clear what a killed server left; return what people should know.
@@ -50,7 +51,7 @@ class EmbeddedPostgres:
         """
         notes = []
         self._user = user_for_postgres()
-        _make_private(self._socket_directory, self._user)
+        _make_private(self.socket_directory, self._user)
         if self._user is not None:
             notes = self._let_user_pass(self._user)
         if not self.directory.exists():
@@ -68,7 +69,7 @@ class EmbeddedPostgres:
         """Return the command that runs the server in the foreground, logging to standard error."""
         settings = {
             "listen_addresses": "",
-            "unix_socket_directories": str(self._socket_directory),
+            "unix_socket_directories": str(self.socket_directory),
             "shared_buffers": "64MB",
             "timezone": "UTC",
             "log_timezone": "UTC",
@@ -91,12 +92,12 @@ class EmbeddedPostgres:
             await connection.close(timeout=5)
 
     def _dsn(self, role: str, password: str, database: str) -> str:
-        query = urlencode({"host": str(self._socket_directory)})
+        query = urlencode({"host": str(self.socket_directory)})
         return f"postgresql://{role}:{quote(password, safe='')}@/{database}?{query}"
 
     def _let_user_pass(self, user: OsUser) -> list[str]:
         opened = let_pass(user, self._binaries / "postgres") + let_pass(user, self.directory)
-        opened += let_pass(user, self._socket_directory)
+        opened += let_pass(user, self.socket_directory)
         return [f"PostgreSQL runs as `{user.name}`, which may now pass through {path}" for path in opened]
 
     async def _initialise(self) -> None:
@@ -106,7 +107,7 @@ class EmbeddedPostgres:
         half.mkdir(mode=0o700)
         if self._user is not None:
             self._user.own(half)
-        password_file = self._socket_directory / "password"
+        password_file = self.socket_directory / "password"
         password_file.touch(mode=0o600)
         try:
             if self._user is not None:

@@ -104,8 +104,8 @@ class _Planner:
 
     @property
     def _url(self) -> str:
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self._options.http_host, self._options.http_host)  # noqa: S104 - a comparison
-        return f"http://{host}:{self._ports.http}"
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._options.http_host, self._options.http_host)  # noqa: S104 - a comparison
+        return f"http://{f'[{host}]' if ':' in host else host}:{self._ports.http}"
 
     def _postgres(self, postgres: EmbeddedPostgres) -> ChildSpec:
         return ChildSpec(

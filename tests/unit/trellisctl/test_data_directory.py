@@ -63,9 +63,10 @@ def test_damaged_secrets_are_not_replaced(content: str, directory: DataDirectory
 
 
 def test_a_second_holder_is_refused_and_told_who_holds_it(directory: DataDirectory) -> None:
-    with directory.locked(), pytest.raises(CommandError, match=r"another `trellis up` \(process \d+\)"):
-        with DataDirectory(directory.path).locked():
-            pass
+    with directory.locked():
+        second = DataDirectory(directory.path).locked()
+        with pytest.raises(CommandError, match=r"another `trellis up` \(process \d+\)"):
+            second.__enter__()
 
 
 def test_the_lock_is_free_again_afterwards(directory: DataDirectory) -> None:
