@@ -76,7 +76,9 @@ async def warden(mesh: MeshSettings, settings: AuthSettings, store: WardenStore,
     server = GrpcServer(mesh, service_names=[SERVICE_NAME], validate_key=checker.as_caller)
     server.add(lambda s: auth_service_pb2_grpc.add_AuthServiceServicer_to_server(servicer, s))
     metrics.observe_directory(lambda: directory.revision, lambda: directory.age_seconds, lambda: directory.key_count)
-    async with running("follow the directory", keep_running("follow the directory", directory.follow)):
+    async with running(
+        "follow the directory", keep_running("follow the directory", directory.follow, longest_delay_seconds=2.0)
+    ):
         await directory.wait_until_known()
         port = await server.start(settings.listen)
         try:

@@ -1,6 +1,8 @@
 """Organisations, keys and acts as tests need them."""
 
 import hashlib
+import string
+import zlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -59,3 +61,13 @@ def a_key(number: int, organization_id: str = "org_a", **changes: Any) -> Key:
         rotation_id=key_id,
     )
     return replace(key, **changes)
+
+
+def with_check_digits(start: str) -> str:
+    """Return a key whose check digits fit: what anybody can compute."""
+    digits = string.digits + string.ascii_uppercase + string.ascii_lowercase
+    rest, found = zlib.crc32(start.encode()), ""
+    for _ in range(6):
+        rest, digit = divmod(rest, 62)
+        found = digits[digit] + found
+    return start + found

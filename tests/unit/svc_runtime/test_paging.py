@@ -1,0 +1,46 @@
+"""Pages: sizes and tokens."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from svc_runtime.errors import InvalidArgumentError
+from svc_runtime.paging import check_page_size, make_page_token, read_page_token
+
+
+@given(st.integers(), st.text())
+def test_a_token_gives_its_position_back(number: int, text: str) -> None:
+    token = make_page_token([number, text])
+    assert read_page_token(token, int, str) == [number, text]
+    assert token.isascii()
+    assert "=" not in token
+    with pytest.raises(InvalidArgumentError):
+        read_page_token(token, str, int)
+
+
+@given(st.text(min_size=1))
+def test_any_other_text_is_refused_or_a_position(text: str) -> None:
+    try:
+        position = read_page_token(text, int)
+    except InvalidArgumentError as error:
+        violations = error.violations
+    else:
+        violations = ()
+        assert position is not None
+        assert type(position[0]) is int
+    assert all(violation.field == "page_token" for violation in violations)
+
+
+def test_the_first_page_has_no_token() -> None:
+    assert read_page_token("", int) is None
+
+
+@pytest.mark.parametrize(("wanted", "size"), [(0, 100), (1, 1), (1000, 1000)])
+def test_a_page_has_the_wanted_size_or_the_usual_one(wanted: int, size: int) -> None:
+    assert check_page_size(wanted) == size
+
+
+@pytest.mark.parametrize("wanted", [-1, 1001])
+def test_a_size_out_of_bounds_is_refused(wanted: int) -> None:
+    with pytest.raises(InvalidArgumentError):
+        check_page_size(wanted)
