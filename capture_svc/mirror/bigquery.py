@@ -158,22 +158,38 @@ class BigQueryWarehouse:
         """Run blocking work in a thread; whatever keeps BigQuery from answering becomes one error."""
         try:
             return await asyncio.to_thread(work)
+        except _JobExistsError:
+            raise
         except api_errors.GoogleAPICallError as error:
             reasons = [str(item.get("reason", "")) for item in error.errors if isinstance(item, dict)]
-            detail = ", ".join([type(error).__name__, *reasons])
-        except (
-            auth_errors.GoogleAuthError,
-            requests.RequestException,
-            upload_errors.InvalidResponse,
-            upload_errors.DataCorruption,
-            OSError,
-        ) as error:
-            detail = type(error).__name__
-        raise WarehouseUnavailableError(f"BigQuery does not answer as it should: {detail}")
+            raise _unavailable(error, *reasons) from error
+        except _NO_ANSWER as error:
+            raise _unavailable(error) from error
 
 
 class _JobExistsError(Exception):
     """There is a job of this id."""
+
+
+_NO_ANSWER = (
+    auth_errors.GoogleAuthError,
+    requests.RequestException,
+    upload_errors.InvalidResponse,
+    upload_errors.DataCorruption,
+    OSError,
+    # An answer of another shape, from a proxy on the way perhaps: the client stumbles over it.
+    AttributeError,
+    KeyError,
+    TypeError,
+    ValueError,
+)
+
+
+def _unavailable(error: Exception, *reasons: str) -> WarehouseUnavailableError:
+    """Name the kind of error and BigQuery's codes; never its text, which may quote a row."""
+    return WarehouseUnavailableError(
+        "BigQuery does not answer as it should: " + ", ".join([type(error).__name__, *reasons])
+    )
 
 
 def _job_config() -> bigquery.LoadJobConfig:
