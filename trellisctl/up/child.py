@@ -165,6 +165,8 @@ class Child:
                 self._process = await asyncio.create_subprocess_exec(
                     *tethered(spec.command(), death_signal=spec.kill_signal, user=spec.os_ids()),
                     env=spec.environment,
+                    # What a process writes beside its own data (a core file, an engine's cache) stays in there too.
+                    cwd=self._directory.path,
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,

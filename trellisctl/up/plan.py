@@ -183,11 +183,16 @@ class _Planner:
         return ChildSpec(
             name=module,
             command=lambda: _module(module),
-            environment=self._environment(own),
+            environment=self._environment({**own, **self._metrics_port(target)}),
             probe=grpc_health(self._mesh, self._targets[target]),
             drain_stage=stage,
             needs=needs,
         )
+
+    def _metrics_port(self, target: str) -> dict[str, str]:
+        # One port per service: with TRELLIS_METRICS_PORT=9464 auth has 9464, attribution 9465, and so on.
+        first = self._inherited.get("TRELLIS_METRICS_PORT", "")
+        return {"TRELLIS_METRICS_PORT": str(int(first) + list(self._targets).index(target))} if first.isdigit() else {}
 
     def _environment(self, own: Mapping[str, str]) -> dict[str, str]:
         return {**self._inherited, "TRELLIS_MESH_SECRET": self._secrets.mesh_secret, **own}

@@ -144,7 +144,7 @@ def test_a_gateway_replica_keeps_its_journal_on_a_volume_of_its_own() -> None:
 
 
 def test_the_gateway_stays_in_service_while_a_store_is_down() -> None:
-    assert container("gateway")["readinessProbe"]["httpGet"]["path"] == "/healthz"
+    assert container("gateway")["readinessProbe"]["httpGet"]["path"] == "/readyz?check=redirect"
     assert container("gateway")["livenessProbe"]["httpGet"]["path"] == "/healthz"
 
 

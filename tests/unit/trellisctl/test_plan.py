@@ -120,6 +120,12 @@ def test_what_the_user_set_reaches_every_process_but_cannot_break_the_mesh(tmp_p
     assert children["gateway-0"].environment["GATEWAY_AUTH_TARGET"] == "127.0.0.1:50051"
 
 
+def test_each_service_has_a_metrics_page_of_its_own(tmp_path: Path) -> None:
+    children = by_name(plan(tmp_path, {"TRELLIS_METRICS_PORT": "9464"}))
+    services = ("auth_svc", "attribution_svc", "capture_svc", "analytics_svc")
+    assert [children[name].environment["TRELLIS_METRICS_PORT"] for name in services] == ["9464", "9465", "9466", "9467"]
+
+
 @pytest.mark.parametrize(
     ("listen", "url"),
     [
