@@ -3,16 +3,19 @@
 import importlib
 import inspect
 
+from pydantic import BaseModel
 from pydantic_settings import BaseSettings
 
 from svc_runtime.settings import MeshSettings, TelemetrySettings
 
 SERVICES = ("ingress_gateway", "auth_svc", "attribution_svc", "capture_svc", "analytics_svc")
+# Imported here and not in a test: a driver's import may try whether the machine has IPv6, which a unit test may not.
+_MODULES = {service: importlib.import_module(f"{service}.settings") for service in SERVICES}
 
 
 def own_settings(service: str) -> list[type[BaseSettings]]:
     """Return the settings classes that a service defines."""
-    module = importlib.import_module(f"{service}.settings")
+    module = _MODULES[service]
     return [
         member
         for member in vars(module).values()
@@ -20,10 +23,18 @@ def own_settings(service: str) -> list[type[BaseSettings]]:
     ]
 
 
-def variables(settings: type[BaseSettings]) -> dict[str, bool]:
+def variables(settings: type[BaseModel], prefix: str | None = None) -> dict[str, bool]:
     """Return the environment variables of a settings class, and whether each must be set."""
-    prefix = settings.model_config.get("env_prefix", "")
-    return {f"{prefix}{name}".upper(): field.is_required() for name, field in settings.model_fields.items()}
+    if prefix is None:
+        prefix = str(settings.model_config.get("env_prefix", ""))
+    found = {}
+    for name, field in settings.model_fields.items():
+        part = field.annotation
+        if inspect.isclass(part) and issubclass(part, BaseModel):
+            found |= variables(part, f"{prefix}{name}_")
+        else:
+            found[f"{prefix}{name}".upper()] = field.is_required()
+    return found
 
 
 def service_variables(service: str) -> dict[str, bool]:

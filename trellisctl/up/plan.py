@@ -145,6 +145,8 @@ class _Planner:
             "CAPTURE_LISTEN": self._targets["capture"],
             "CAPTURE_CLICKHOUSE_DSN": self._clickhouse("CAPTURE_CLICKHOUSE_DSN", self._directory.capture),
             "CAPTURE_AUTH_TARGET": self._targets["auth"],
+            # Not the host's name, which a laptop changes with its network: events are numbered by it.
+            "CAPTURE_REPLICA": "up",
         }
         return self._service("capture_svc", "capture", own, CAPTURE_STAGE)
 
@@ -153,7 +155,6 @@ class _Planner:
             "ANALYTICS_LISTEN": self._targets["analytics"],
             "ANALYTICS_CLICKHOUSE_DSN": self._clickhouse("ANALYTICS_CLICKHOUSE_DSN", self._directory.analytics),
             "ANALYTICS_CAPTURE_TARGET": self._targets["capture"],
-            "ANALYTICS_AUTH_TARGET": self._targets["auth"],
         }
         return self._service("analytics_svc", "analytics", own, ANALYTICS_STAGE)
 
