@@ -78,6 +78,7 @@ class Child:
         self._starting = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._deaths = 0
+        self._started_at = 0.0
         self._log_start = 0
 
     @property
@@ -94,11 +95,10 @@ class Child:
             await needed.was_ready.wait()
         delay = FIRST_DELAY_SECONDS
         while not self._stopping.is_set():
-            started = time.monotonic()
             ending = await self._run_once()
             if ending is None or self._stopping.is_set():
                 return
-            if time.monotonic() - started > LIVED_WELL_SECONDS:
+            if time.monotonic() - self._started_at > LIVED_WELL_SECONDS:
                 delay = FIRST_DELAY_SECONDS
             self._report(ending, delay)
             with contextlib.suppress(TimeoutError):
@@ -154,6 +154,7 @@ class Child:
         async with self._starting:
             if self._stopping.is_set():
                 return None
+            self._started_at = time.monotonic()
             self._screen.show(spec.name, State.STARTING)
             for note in await spec.prepare() if spec.prepare else ():
                 self._screen.say(note)
@@ -184,11 +185,10 @@ class Child:
                 await probing
 
     async def _probe_until_ready(self) -> None:
-        began = time.monotonic()
         while (problem := await self._probe()) is not None:
             self.last_problem = problem
             await asyncio.sleep(PROBE_INTERVAL_SECONDS)
-        self._screen.show(self.spec.name, State.READY, f"{time.monotonic() - began:.1f} s")
+        self._screen.show(self.spec.name, State.READY, f"{time.monotonic() - self._started_at:.1f} s")
         self.was_ready.set()
 
     async def _probe(self) -> str | None:
