@@ -159,11 +159,12 @@ def _find_binaries() -> Path:
 
 def _socket_directory(directory: Path) -> Path:
     """Return where the socket goes: beside the data, or in a short private place when that path is too long."""
-    beside = directory.with_name("run")
-    if len(os.fsencode(beside / SOCKET_NAME)) <= LONGEST_SOCKET_PATH:
-        return beside
-    digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"trellis-{os.geteuid()}-{digest}"
+    name = f"trellis-{os.geteuid()}-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]}"
+    places = (directory.with_name("run"), Path(tempfile.gettempdir()) / name)
+    short = [place for place in places if len(os.fsencode(place / SOCKET_NAME)) <= LONGEST_SOCKET_PATH]
+    if not short:
+        raise CommandError(f"{directory} and TMPDIR are too long for a socket: choose a shorter one of them")
+    return short[0]
 
 
 def _make_private(directory: Path, user: OsUser | None) -> None:

@@ -1,5 +1,6 @@
 """What a person sees while the mesh starts, runs and stops."""
 
+import contextlib
 import enum
 import sys
 import time
@@ -63,7 +64,9 @@ class PlainScreen:
 
     def say(self, text: str) -> None:
         """Print as it is."""
-        print(text, flush=True)
+        # A terminal or pipe that is gone must not end the mesh, least of all in the middle of a drain.
+        with contextlib.suppress(OSError):
+            print(text, flush=True)
 
     def warn(self, text: str) -> None:
         """Print as it is."""
@@ -88,21 +91,27 @@ class RichScreen:
         self._rows[name] = (state, detail)
         if self._live is None:
             suffix = f" ({detail})" if detail else ""
-            self._console.print(Text.assemble((f"{name:<16}", "bold"), (state.word, state.style), suffix))
+            self._print(Text.assemble((f"{name:<16}", "bold"), (state.word, state.style), suffix))
 
     def say(self, text: str) -> None:
         """Print, above the table while there is one."""
-        self._console.print(Text(text), soft_wrap=True)
+        self._print(Text(text))
 
     def warn(self, text: str) -> None:
         """Print in bold red."""
-        self._console.print(Text(text, style="bold red"), soft_wrap=True)
+        self._print(Text(text, style="bold red"))
 
     def settle(self) -> None:
         """Leave the table as it is."""
         if self._live is not None:
-            self._live.stop()
+            with contextlib.suppress(OSError):
+                self._live.stop()
             self._live = None
+
+    def _print(self, text: Text) -> None:
+        # The terminal may be gone, as after SIGHUP; the drain goes on without it.
+        with contextlib.suppress(OSError):
+            self._console.print(text, soft_wrap=True)
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))

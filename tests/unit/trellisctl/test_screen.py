@@ -15,6 +15,20 @@ def test_without_a_terminal_each_change_is_a_line(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == "auth_svc: starting\nauth_svc: ready (0.5 s)\nmind the keys\n"
 
 
+def test_an_output_that_is_gone_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stdout", Gone())
+    PlainScreen().show("auth_svc", State.STOPPING)
+    monkeypatch.setattr("trellisctl.up.screen.Console", lambda **_: Console(file=Gone(), color_system=None))
+    screen = RichScreen([])
+    screen.settle()
+    screen.show("auth_svc", State.STOPPING)
+    screen.warn("killed")
+
+
 def test_on_a_terminal_a_table_stays_and_later_changes_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, color_system=None, width=100)
