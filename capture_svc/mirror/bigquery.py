@@ -28,8 +28,8 @@ T = TypeVar("T")
 
 CONTENT_REASONS = frozenset({"invalid"})
 """Codes of a job that failed for its rows, or for what the table is; any other may go away by itself."""
-REQUEST_TIMEOUT = (10.0, 60.0)
-"""Seconds to connect, and seconds without an answer."""
+REQUEST_TIMEOUT = (5.0, 30.0)
+"""Seconds to connect, and seconds without an answer. A process that ends waits this long for a thread that waits."""
 POLL_SECONDS = (0.25, 5.0)
 """First and longest wait between two looks at a job."""
 

@@ -4,13 +4,13 @@ The shapes are those of the REST reference (v2). A table takes rows as a load jo
 its columns, an id once. Faults are planned by request, before or after its effect.
 """
 
-import email
-import email.policy
+import email.message
 import gzip
 import json
 import re
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +48,8 @@ class Fault:
     """An error of this reason; empty: the connection is cut without an answer."""
     is_after_effect: bool = False
     """Whether the request has its effect all the same."""
+    delay_seconds: float = 0.0
+    """How long nothing is heard first."""
     raw: bytes | None = None
     """This body, with 200, in the place of an answer."""
 
@@ -195,16 +197,16 @@ def _fits(row: Json, columns: dict[str, Json]) -> bool:
 
 
 def _two_parts(content_type: str, body: bytes) -> tuple[Json, bytes]:
-    message = email.message_from_bytes(
-        b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body, policy=email.policy.HTTP
-    )
-    job, content = message.iter_parts()  # type: ignore[attr-defined]  # the HTTP policy makes EmailMessage
-    # The parser would take line ends inside gzip for its own: the bytes are cut out of the body as they came.
-    boundary = message.get_boundary()
+    header = email.message.Message()
+    header["Content-Type"] = content_type
+    boundary = header.get_boundary()
     assert boundary is not None
-    last = body.split(b"--" + boundary.encode())[2]
-    assert content.get_content_type() == "*/*"
-    return json.loads(job.get_payload(decode=True)), last.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n")
+    # By hand: a mail parser would take line ends inside gzip for its own.
+    parts = body.split(b"--" + boundary.encode())
+    assert len(parts) == 4, "a part before the first boundary, two, and the end"
+    job, content = (part.partition(b"\r\n\r\n") for part in parts[1:3])
+    assert b"content-type: */*" in content[0].lower()
+    return json.loads(job[2]), content[2].removesuffix(b"\r\n")
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -240,6 +242,7 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def _fail(self, fault: Fault) -> None:
+        time.sleep(fault.delay_seconds)
         if fault.raw is not None:
             self._send(200, fault.raw, {})
         elif fault.reason:

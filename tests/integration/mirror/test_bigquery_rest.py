@@ -179,6 +179,25 @@ async def test_a_table_without_our_columns_is_not_accepting(place: RestPlace) ->
         await place.warehouse.is_accepting()
 
 
+async def test_a_bigquery_that_hangs_blocks_nobody_and_can_be_left(place: RestPlace) -> None:
+    await place.warehouse.prepare()
+    place.double.faults.append(Fault(UPLOAD, delay_seconds=1.0))
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(place.warehouse.load("job_1", content([1])))
+    slowest = 0.0
+    for _ in range(30):
+        before = loop.time()
+        await asyncio.sleep(0.01)
+        slowest = max(slowest, loop.time() - before)
+    assert slowest < 0.5
+    assert not task.done()
+    task.cancel()
+    before = loop.time()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert loop.time() - before < 0.5
+
+
 async def test_nothing_listens_there(place: RestPlace) -> None:
     dead = BigQueryWarehouse(place.settings.model_copy(update={"api_endpoint": "http://127.0.0.1:9"}))
     with pytest.raises(WarehouseUnavailableError, match="ConnectionError"):

@@ -210,12 +210,12 @@ async def test_an_upload_that_failed_is_sent_again_without_reading_the_feed_agai
     mirror = world.mirror()
     await mirror.step()
     reads = world.feed.reads
-    original, world.warehouse.load = world.warehouse.load, _unavailable  # type: ignore[method-assign]  # it is down
-    for _ in range(3):
-        with pytest.raises(WarehouseUnavailableError):
-            await mirror.step()
-        mirror.forget()
-    world.warehouse.load = original  # type: ignore[method-assign]  # and up again
+    with pytest.MonkeyPatch.context() as down:
+        down.setattr(world.warehouse, "load", _unavailable)
+        for _ in range(3):
+            with pytest.raises(WarehouseUnavailableError):
+                await mirror.step()
+            mirror.forget()
     await mirror.step()
     assert world.feed.reads == reads
     await world.run()
@@ -355,7 +355,7 @@ async def test_follow_goes_on_after_any_failure_with_growing_waits(
 
     monkeypatch.setattr(world.warehouse, "prepare", prepare)
     monkeypatch.setattr(mirroring, "_jittered", lambda seconds: seconds)
-    monkeypatch.setattr(mirroring.asyncio, "sleep", record)
+    monkeypatch.setattr(asyncio, "sleep", record)
     with caplog.at_level(logging.CRITICAL):
         task = asyncio.create_task(mirroring.follow(world.feed, world.states, world.warehouse, SETTINGS))
         while not world.is_caught_up():
@@ -382,7 +382,7 @@ async def test_a_replica_that_finds_another_at_work_stands_by(monkeypatch: pytes
 
     monkeypatch.setattr(world.states, "write", taken)
     monkeypatch.setattr(mirroring, "_jittered", lambda seconds: seconds)
-    monkeypatch.setattr(mirroring.asyncio, "sleep", record)
+    monkeypatch.setattr(asyncio, "sleep", record)
     task = asyncio.create_task(
         mirroring.follow(world.feed, world.states, world.warehouse, SETTINGS.model_copy(update={"max_seconds": 60.0}))
     )
