@@ -3,6 +3,9 @@
 import asyncio
 import os
 import queue
+import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +20,7 @@ import pytest
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(300)]
 
+README = Path(__file__).parents[2] / "README.md"
 HOST = {"Host": "track.acmecorp.com"}
 OWNER = {"Authorization": "Bearer wdn_sk_live_acmecorp_key"}
 CHILDREN = ("postgresql", "auth_svc", "attribution_svc", "capture_svc", "analytics_svc", "gateway-0", "gateway-1")
@@ -197,11 +201,25 @@ async def test_what_it_prints_is_what_the_readme_promises(mesh: list[Up]) -> Non
     assert "curl -si -H 'Host: track.acmecorp.com'" in output
     assert "/api/v1/events?click_id=fb_123abc" in output
     assert "DEMONSTRATION ONLY" in output
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    readme = README.read_text()
     commands = [line.strip() for line in output.splitlines() if line.strip().startswith("curl ")]
     assert len(commands) == 3
     for command in commands:
         assert command.replace(mesh[0].url, "http://127.0.0.1:8080") in readme
+
+
+def readme_commands() -> list[str]:
+    blocks = re.findall(r"^```\n(.*?)^```$", README.read_text(), flags=re.DOTALL | re.MULTILINE)
+    lines = "\n".join(blocks).replace("\\\n", "").splitlines()
+    return [line for line in lines if line.startswith("curl ")]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.parametrize("command", readme_commands())
+def test_each_command_of_the_readme_works(command: str, mesh: list[Up]) -> None:
+    words = shlex.split(command.replace("http://127.0.0.1:8080", mesh[0].url))
+    done = subprocess.run([*words, "-w", "\n%{http_code}"], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.splitlines()[-1] in {"200", "201", "302"}, done.stdout
 
 
 def test_a_second_up_on_the_same_data_is_refused(mesh: list[Up], data_dir: Path) -> None:
