@@ -111,8 +111,8 @@ class EventStore(Protocol):
         """Return the claims of each event id, the first one first. Ids without a claim are left out."""
         ...
 
-    async def existing(self, organization_id: str, event_ids: Sequence[str]) -> set[str]:
-        """Return which of the ids the organisation has as stored events. For few ids."""
+    async def existing(self, organization_id: str, event_ids: Sequence[str]) -> set[tuple[str, str, int]]:
+        """Return (event id, journal id, sequence) of the organisation's stored events of these ids. For few ids."""
         ...
 
     async def orphans(self, journal_id: str, after: int) -> Sequence[Orphans]:

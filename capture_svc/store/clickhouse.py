@@ -88,11 +88,12 @@ class ClickHouseEventStore:
             found.setdefault(event_id, []).append(claim)
         return found
 
-    async def existing(self, organization_id: str, event_ids: Sequence[str]) -> set[str]:
+    async def existing(self, organization_id: str, event_ids: Sequence[str]) -> set[tuple[str, str, int]]:
         """See EventStore."""
         where = of_organization(organization_id).add("events.event_id IN {ids:Array(UUID)}", ids=list(event_ids))
-        rows = await select(self._reader, f"SELECT DISTINCT toString(event_id) FROM events WHERE {where}", where.values)
-        return {row[0] for row in rows}
+        places = f"SELECT toString(events.event_id), journal_id, sequence FROM events WHERE {where}"
+        rows = await select(self._reader, places, where.values)
+        return {(row[0], row[1], row[2]) for row in rows}
 
     async def orphans(self, journal_id: str, after: int) -> Sequence[Orphans]:
         """See EventStore."""

@@ -1,0 +1,147 @@
+"""Journal streams: one session per journal, batches in order, acknowledgements behind them."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+
+from capture_svc import metrics
+from capture_svc.availability import StoreWatch, ended, unbroken
+from capture_svc.batch import Batch, Settlement
+from capture_svc.intake import Intake
+from capture_svc.store import JournalHead, ReceiptStore
+from svc_runtime.errors import InvalidArgumentError, Violation
+from svc_runtime.logs import get_logger
+
+PATIENCE_SECONDS = 20.0
+"""How long a stream waits for the store before it ends with UNAVAILABLE; the sender may then find another replica."""
+_DOUBTFUL_BATCHES = 2
+"""Batches of which an earlier session may have stored events without a receipt: the one that was being stored, and the
+one before it, whose receipt was on its way."""
+_log = get_logger(__name__)
+
+
+class JournalSession:
+    """A journal while one stream has it."""
+
+    def __init__(self, journal_id: str, head: JournalHead | None, intake: Intake, watch: StoreWatch) -> None:
+        self.journal_id = journal_id
+        self.settled = head.sequence if head is not None else 0
+        """Every batch up to this sequence is settled."""
+        self._intake = intake
+        self._watch = watch
+        self._stored = self.settled
+        self._last_event = head.last_sequence if head is not None else 0
+        self._doubtful = _DOUBTFUL_BATCHES
+        self._confirming: asyncio.Task[None] | None = None
+        self._acks: asyncio.Queue[int | None] = asyncio.Queue()
+        """None: the end, or a failure."""
+
+    async def acks(self, batches: AsyncIterator[Batch]) -> AsyncIterator[int]:
+        """Settle batches in their order; yield the settled sequence whenever there is something to acknowledge.
+
+        The events of a batch go into the store while the receipt of the one before it does; acknowledged is what has
+        its receipt. Errors: InvalidArgumentError (overlapping sequences), UnavailableError (after much patience).
+        """
+        work = asyncio.create_task(self._work(batches))
+        try:
+            while (ack := await self._acks.get()) is not None:
+                yield ack
+            await self._confirmed()
+            await work
+        finally:
+            work.cancel()
+            if self._confirming is not None:
+                self._confirming.cancel()
+            # Nothing of this session touches the store after it.
+            await ended(*filter(None, (work, self._confirming)))
+
+    async def _work(self, batches: AsyncIterator[Batch]) -> None:
+        try:
+            async for batch in batches:
+                await self._take(batch)
+            await self._confirmed()
+        finally:
+            self._acks.put_nowait(None)
+
+    async def _take(self, batch: Batch) -> None:
+        if batch.sequence <= self._stored:
+            if batch.sequence <= self.settled:
+                self._acks.put_nowait(self.settled)
+            return  # else its acknowledgement is on its way
+        if batch.sequence <= self._last_event:
+            text = f"{batch.sequence} lies in a settled batch, which ends with {self._last_event}"
+            raise InvalidArgumentError.of([Violation("batch.sequence", text)])
+        started = time.perf_counter()
+        is_resumed = self._doubtful > 0
+        settlement = await self._watch.persist(
+            lambda: unbroken(self._intake.store(batch, is_resumed=is_resumed)), patience_seconds=PATIENCE_SECONDS
+        )
+        self._doubtful = max(0, self._doubtful - 1)
+        self._stored, self._last_event = batch.sequence, batch.last_sequence
+        await self._confirmed()
+        self._confirming = asyncio.create_task(self._confirm(settlement, started))
+
+    async def _confirm(self, settlement: Settlement, started: float) -> None:
+        try:
+            await self._watch.persist(
+                lambda: unbroken(self._intake.confirm(settlement)), patience_seconds=PATIENCE_SECONDS
+            )
+        except BaseException:
+            self._acks.put_nowait(None)  # the stream must not wait for another batch to hear of it
+            raise
+        self.settled = settlement.sequence
+        metrics.batches.add(1, {"source": "journal"})
+        metrics.settle_seconds.record(time.perf_counter() - started)
+        self._acks.put_nowait(self.settled)
+
+    async def _confirmed(self) -> None:
+        if self._confirming is not None:
+            await self._confirming
+
+    async def _stop(self, work: asyncio.Task[None]) -> None:
+        """End what runs; nothing of this session touches the store afterwards."""
+        work.cancel()
+        if self._confirming is not None:
+            self._confirming.cancel()
+        await asyncio.wait({work} if self._confirming is None else {work, self._confirming})
+
+
+class Sessions:
+    """Hands out journals: a stream that comes takes its journal from the stream that had it."""
+
+    def __init__(self, intake: Intake, receipts: ReceiptStore, watch: StoreWatch) -> None:
+        self._intake = intake
+        self._receipts = receipts
+        self._watch = watch
+        self._holders: dict[str, asyncio.Task[object]] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    @contextlib.asynccontextmanager
+    async def open(self, journal_id: str, sender: str) -> AsyncIterator[JournalSession]:
+        """Have a journal for the time of the block. An older stream of it is cancelled, and ended, first.
+
+        Errors: UnavailableError.
+        """
+        holder = self._holders.get(journal_id)
+        if holder is not None:
+            _log.info("another stream takes a journal over", journal=journal_id, sender=sender)
+            holder.cancel()
+        lock = self._locks.setdefault(journal_id, asyncio.Lock())
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a session needs a task")
+        self._holders[journal_id] = task
+        metrics.streams.add(1)
+        try:
+            async with lock:
+                head = await self._watch_read(journal_id)
+                yield JournalSession(journal_id, head, self._intake, self._watch)
+        finally:
+            metrics.streams.add(-1)
+            if self._holders.get(journal_id) is task:
+                del self._holders[journal_id]
+                self._locks.pop(journal_id, None)
+
+    async def _watch_read(self, journal_id: str) -> JournalHead | None:
+        return await self._watch.persist(lambda: self._receipts.head(journal_id), patience_seconds=PATIENCE_SECONDS)
