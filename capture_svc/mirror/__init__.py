@@ -190,9 +190,10 @@ class Mirror:
         ahead, cursor = dict(batch.through), batch.before
         while ahead:
             page = await self._feed.read(cursor, max_event_count=self._page_events)
-            if not page.event_count and page.cursor == cursor:
-                _log.error("events of a batch are gone from the feed", journals=len(ahead))
-                break
+            if not page.event_count:
+                if page.watermark_time >= batch.watermark_time:
+                    break  # the feed has less than it had: its events were erased
+                await self._feed.wait(1.0)
             last = await asyncio.to_thread(
                 packer.add,
                 page.events,
