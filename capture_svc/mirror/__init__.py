@@ -14,6 +14,7 @@ was, where there is one, is made for people and changes.
 
 import asyncio
 import random
+from collections.abc import Callable
 from datetime import datetime
 
 from capture_svc.feed import FeedReader
@@ -46,15 +47,18 @@ REPORT_SECONDS = 15.0
 
 
 async def follow(
-    feed: FeedReader,
+    open_feed: Callable[[], FeedReader],
     states: MirrorStateStore,
     warehouse: Warehouse,
     settings: BigQuerySettings,
     *,
     clock: Clock | None = None,
 ) -> None:
-    """Mirror until cancelled. Failures are logged and tried again with backoff and jitter; none ends it."""
-    mirror = Mirror(feed, states, warehouse, settings, clock=clock or SystemClock())
+    """Mirror until cancelled. Failures are logged and tried again with backoff and jitter; none ends it.
+
+    ``open_feed`` returns a reader of the feed that has read nothing yet.
+    """
+    mirror = Mirror(open_feed, states, warehouse, settings, clock=clock or SystemClock())
     delay = FIRST_RETRY_SECONDS
     async with running("mirror backlog", keep_running("mirror backlog", mirror.report_backlog)):
         while True:
@@ -79,19 +83,23 @@ class Mirror:
 
     def __init__(
         self,
-        feed: FeedReader,
+        open_feed: Callable[[], FeedReader],
         states: MirrorStateStore,
         warehouse: Warehouse,
         settings: BigQuerySettings,
         *,
         clock: Clock,
     ) -> None:
-        self._feed = feed
+        self._open_feed = open_feed
         self._states = states
         self._warehouse = warehouse
         self._settings = settings
         self._clock = clock
         self._state: MirrorState | None = None
+        # A reader's watermark never goes back: who reads something again does so with a reader of its own.
+        self._feed = open_feed()
+        # Where the feed goes on when there is nothing to store between the state's cursor and here.
+        self._idle_cursor: bytes | None = None
         self._watermark_time: datetime | None = None
         self._settled_count: int | None = None
         self._page_events = FIRST_PAGE_EVENTS
@@ -102,6 +110,8 @@ class Mirror:
     def forget(self) -> None:
         """Forget what was known about the state: it is read again in the next step."""
         self._state = None
+        self._idle_cursor = None
+        self._feed = self._open_feed()
 
     async def step(self) -> None:
         """Take one step: begin a batch, or settle one part of it. Safe to repeat after any failure.
@@ -123,16 +133,18 @@ class Mirror:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(max(0.0, self._next_batch_at - loop.time()))
         started_at = loop.time()
-        packer = Packer(is_compressed=self._settings.compression == "gzip")
-        cursor, watermark_time = await self._collect(packer, state.cursor)
+        packer = self._new_packer()
+        before = self._idle_cursor or state.cursor
+        after, watermark_time = await self._collect(packer, before)
         if not packer.row_count:
-            self._watermark_time = watermark_time
+            self._idle_cursor, self._watermark_time = after, watermark_time
             await self._feed.wait(IDLE_SECONDS)
             return
         packed = await asyncio.to_thread(packer.finish)
-        batch = Batch(state.cursor, cursor, packed.through, packed.row_count, watermark_time, parts=(Part(),))
+        batch = Batch(before, after, packed.through, packed.row_count, watermark_time, parts=(Part(),))
         self._file = (_rows(batch, Part()), packed)
         await self._write(state.with_batch(batch))
+        self._idle_cursor = None
         self._next_batch_at = started_at + (0 if self._is_full(packer) else self._settings.max_seconds)
 
     async def _collect(self, packer: Packer, cursor: bytes) -> tuple[bytes, datetime]:
@@ -144,10 +156,14 @@ class Mirror:
             if page.event_count:
                 await asyncio.to_thread(packer.add, page.events, wanted=lambda _: True, ingested_at=self._clock.now())
                 self._learn_page_size(len(page.events), page.event_count)
-            # A short page alone says nothing: a feed may cut pages as it likes.
-            if not page.event_count or page.watermark_time >= began_at or self._is_full(packer):
+            # Neither a short page nor an empty one says that there is no more: a feed cuts pages as it likes.
+            is_end = not page.event_count and page.cursor == cursor
+            if is_end or page.watermark_time >= began_at or self._is_full(packer):
                 return page.cursor, page.watermark_time
             cursor = page.cursor
+
+    def _new_packer(self) -> Packer:
+        return Packer(is_compressed=self._settings.compression == "gzip")
 
     def _is_full(self, packer: Packer) -> bool:
         return packer.row_count >= self._settings.max_rows or packer.byte_count >= self._settings.max_bytes
@@ -186,14 +202,15 @@ class Mirror:
         return self._file[1]
 
     async def _read_again(self, batch: Batch, part: Part) -> Packed:
-        packer = Packer(is_compressed=self._settings.compression == "gzip")
+        feed, packer = self._open_feed(), self._new_packer()
         ahead, cursor = dict(batch.through), batch.before
         while ahead:
-            page = await self._feed.read(cursor, max_event_count=self._page_events)
-            if not page.event_count:
-                if page.watermark_time >= batch.watermark_time:
-                    break  # the feed has less than it had: its events were erased
-                await self._feed.wait(1.0)
+            page = await feed.read(cursor, max_event_count=self._page_events)
+            is_end = not page.event_count and page.cursor == cursor
+            if is_end and page.watermark_time >= batch.watermark_time:
+                break  # the feed has less than it had: events were erased
+            if is_end:
+                await feed.wait(1.0)
             last = await asyncio.to_thread(
                 packer.add,
                 page.events,

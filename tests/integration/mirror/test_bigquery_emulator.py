@@ -123,7 +123,7 @@ async def test_bad_rows_are_set_aside_and_the_rest_is_loaded(
 async def test_an_outage_loses_nothing_and_doubles_nothing(place: EmulatorPlace, emulator: local.Emulator) -> None:
     feed, states = MemoryFeed(), MemoryStateStore()
     feed.append("a", 150)
-    task = asyncio.create_task(mirroring.follow(feed, states, place.warehouse, place.settings))
+    task = asyncio.create_task(mirroring.follow(lambda: feed, states, place.warehouse, place.settings))
     try:
         await _until(lambda: states.newest().version >= 2, task)
         await asyncio.to_thread(emulator.stop)
@@ -156,7 +156,7 @@ def _spoil(monkeypatch: pytest.MonkeyPatch, bad: set[tuple[str, int]]) -> None:
 
 
 async def _mirror(place: EmulatorPlace, feed: MemoryFeed, states: MemoryStateStore) -> None:
-    task = asyncio.create_task(mirroring.follow(feed, states, place.warehouse, place.settings))
+    task = asyncio.create_task(mirroring.follow(lambda: feed, states, place.warehouse, place.settings))
     try:
         await _until(lambda: states.newest().settled_count == len(feed.keys), task)
     finally:

@@ -229,7 +229,7 @@ async def test_a_mirror_ends_exactly_once_whatever_bigquery_does(
         *[Fault(UPLOAD) for _ in range(3)],
     ]
     double.job_fates += ["backendError", "", "internalError", "invalid", "", "stopped"]
-    task = asyncio.create_task(mirroring.follow(feed, states, place.warehouse, place.settings))
+    task = asyncio.create_task(mirroring.follow(lambda: feed, states, place.warehouse, place.settings))
     async with asyncio.timeout(30):
         while states.newest().settled_count < 130:
             await asyncio.sleep(0.01)

@@ -13,6 +13,7 @@ from capture_svc.mirror.state_store import MirrorTakenError
 from capture_svc.mirror.warehouse import JobOutcome, JobResult
 from trellis.capture.v1 import event_pb2
 
+_BARREN = "barren"
 START = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 SETTINGS = BigQuerySettings(project="p", dataset="d", table="events", max_seconds=0, max_rows=50)
 
@@ -72,6 +73,8 @@ class MemoryFeed:
 
     trouble: Trouble = field(default_factory=Trouble)
     journals: dict[str, list[int]] = field(default_factory=dict)
+    barren_pages: int = 0
+    """Empty pages between every two others: batches of which nothing was stored."""
     reads: int = 0
 
     def append(self, journal_id: str, count: int) -> None:
@@ -92,6 +95,11 @@ class MemoryFeed:
         self.reads += 1
         position: dict[str, int] = json.loads(cursor) if cursor else {}
         batch = event_pb2.EventBatch()
+        is_behind = any(found[-1] > position.get(journal, 0) for journal, found in self.journals.items() if found)
+        if is_behind and position.get(_BARREN, 0) < self.barren_pages:
+            position[_BARREN] = position.get(_BARREN, 0) + 1
+            return FeedPage(b"", 0, json.dumps(position).encode(), START - timedelta(hours=2))
+        position[_BARREN] = 0
         for journal, sequences in self.journals.items():
             fresh = [s for s in sequences if s > position.get(journal, 0)][: max_event_count - len(batch.events)]
             batch.events.extend(event(journal, sequence) for sequence in fresh)

@@ -41,7 +41,7 @@ class World:
 
     def mirror(self, settings: BigQuerySettings = SETTINGS) -> Mirror:
         """Start a process."""
-        return Mirror(self.feed, self.states, self.warehouse, settings, clock=TurnedClock())
+        return Mirror(lambda: self.feed, self.states, self.warehouse, settings, clock=TurnedClock())
 
     def is_caught_up(self) -> bool:
         """Say whether the cursor is at the end of the feed."""
@@ -123,13 +123,15 @@ async def test_a_crash_at_any_point_changes_nothing(bad: Callable[[Key], bool], 
     counts=st.lists(st.integers(0, 60), min_size=1, max_size=4),
     bad=st.sets(st.tuples(st.sampled_from(["j0", "j1", "j2", "late"]), st.integers(1, 70)), max_size=8),
     crashes=st.sets(st.integers(1, 200), max_size=12),
+    barren_pages=st.integers(0, 2),
     failures=st.sets(st.integers(1, 12), max_size=4),
     max_rows=st.integers(1, 80),
 )
 def test_any_mixture_of_crashes_failures_and_bad_rows_ends_exactly_once(
-    counts: list[int], bad: set[Key], crashes: set[int], failures: set[int], max_rows: int
+    counts: list[int], bad: set[Key], crashes: set[int], barren_pages: int, failures: set[int], max_rows: int
 ) -> None:
     world = World(Trouble(sorted(crashes)), bad=bad.__contains__)
+    world.feed.barren_pages = barren_pages
     for number, count in enumerate(counts):
         world.feed.append(f"j{number}", count)
     jobs = iter(range(1, 10_000))
@@ -357,7 +359,7 @@ async def test_follow_goes_on_after_any_failure_with_growing_waits(
     monkeypatch.setattr(mirroring, "_jittered", lambda seconds: seconds)
     monkeypatch.setattr(asyncio, "sleep", record)
     with caplog.at_level(logging.CRITICAL):
-        task = asyncio.create_task(mirroring.follow(world.feed, world.states, world.warehouse, SETTINGS))
+        task = asyncio.create_task(mirroring.follow(lambda: world.feed, world.states, world.warehouse, SETTINGS))
         while not world.is_caught_up():
             await sleep(0.001)
         task.cancel()
@@ -384,7 +386,9 @@ async def test_a_replica_that_finds_another_at_work_stands_by(monkeypatch: pytes
     monkeypatch.setattr(mirroring, "_jittered", lambda seconds: seconds)
     monkeypatch.setattr(asyncio, "sleep", record)
     task = asyncio.create_task(
-        mirroring.follow(world.feed, world.states, world.warehouse, SETTINGS.model_copy(update={"max_seconds": 60.0}))
+        mirroring.follow(
+            lambda: world.feed, world.states, world.warehouse, SETTINGS.model_copy(update={"max_seconds": 60.0})
+        )
     )
     while 120 not in waits:
         await sleep(0.001)
