@@ -13,6 +13,8 @@ from svc_runtime.logs import get_logger
 _T = TypeVar("_T")
 _FIRST_DELAY_SECONDS = 0.05
 _LONGEST_DELAY_SECONDS = 2.0
+_PROBE_SECONDS = 5.0
+"""Longer than the longest delay: who still tries has failed within this time."""
 _log = get_logger(__name__)
 
 
@@ -21,10 +23,11 @@ class StoreWatch:
 
     def __init__(self) -> None:
         self._failing_since: float | None = None
+        self._last_failure = 0.0
 
     @property
     def failing_seconds(self) -> float:
-        """How long no write has succeeded, counted from the first failure; 0 while all is well."""
+        """How long writes have been failing, from the first failure on; 0 while all is well."""
         return 0.0 if self._failing_since is None else time.monotonic() - self._failing_since
 
     def succeeded(self) -> None:
@@ -36,11 +39,17 @@ class StoreWatch:
     def failed(self, error: UnavailableError) -> None:
         """Note that a write failed."""
         metrics.store_failures.add(1)
+        self._last_failure = time.monotonic()
         if self._failing_since is None:
-            self._failing_since = time.monotonic()
+            self._failing_since = self._last_failure
             _log.warning("the store does not take writes", error=error.message)
 
-    async def persist(self, work: Callable[[], Awaitable[_T]], *, patience_seconds: float) -> _T:
+    def probed(self) -> None:
+        """Note that a probe succeeded: all is well again, unless somebody's larger write failed just now."""
+        if time.monotonic() - self._last_failure > _PROBE_SECONDS:
+            self.succeeded()
+
+    async def persist(self, work: Callable[[], Awaitable[_T]], *, patience_seconds: float, is_write: bool = True) -> _T:
         """Repeat ``work`` while the store is unavailable, with backoff and jitter; after ``patience_seconds`` raise.
 
         ``work`` must be one that may run again.
@@ -50,11 +59,13 @@ class StoreWatch:
             try:
                 done = await work()
             except UnavailableError as error:
-                self.failed(error)
+                if is_write:
+                    self.failed(error)
                 if time.monotonic() + delay > until:
                     raise
             else:
-                self.succeeded()
+                if is_write:
+                    self.succeeded()
                 return done
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
             delay = min(delay * 2, _LONGEST_DELAY_SECONDS)

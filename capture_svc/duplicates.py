@@ -22,17 +22,24 @@ DIRECT_CLAIM_LIFETIME = timedelta(seconds=60)
 DUPLICATE = Fate(is_duplicate=True)
 
 
-async def mark_duplicates(events: EventStore, sorting: Sorting, *, now: datetime, every_event: bool = False) -> None:
+async def mark_duplicates(
+    events: EventStore,
+    sorting: Sorting,
+    *,
+    now: datetime,
+    former: Mapping[str, tuple[str, int]] | None = None,
+) -> None:
     """Give the fate of a duplicate to the events whose key is taken. Errors: UnavailableError.
 
-    ``every_event`` looks at events without a key too, by their ids.
+    ``former`` is for a replay: it looks at events without a key too, by their ids, and gives the (journal, sequence)
+    where each was before, whose claim is the event's own.
     """
     batch = sorting.batch
     wanted: list[Claim] = []
     first_of: dict[str, int] = {}
     for index in sorting.rest:
         head = sorting.head(index)
-        if not (head.is_keyed or every_event) or not _is_uuid(head.event_id):
+        if not (head.is_keyed or former is not None) or not is_uuid(head.event_id):
             continue
         if head.event_id in first_of:
             sorting.fates[index] = DUPLICATE
@@ -43,20 +50,25 @@ async def mark_duplicates(events: EventStore, sorting: Sorting, *, now: datetime
         return
     await events.claim(wanted, token=batch.token)
     claims = await events.claims_of(list(first_of))
-    contested = {claim.event_id: _before(claim, claims.get(claim.event_id, ())) for claim in wanted}
+    contested = {
+        claim.event_id: _before(claim, claims.get(claim.event_id, ()), (former or {}).get(claim.event_id))
+        for claim in wanted
+    }
     present = await _present(events, sorting, first_of, contested)
     for event_id, others in contested.items():
         if any(_stands(other, (event_id, other.journal_id, other.sequence) in present, now) for other in others):
             sorting.fates[first_of[event_id]] = DUPLICATE
 
 
-def _before(own: Claim, claims: Sequence[Claim]) -> list[Claim]:
-    """Return the claims that were made before our own."""
+def _before(own: Claim, claims: Sequence[Claim], former: tuple[str, int] | None) -> list[Claim]:
+    """Return the claims of others that were made before our own."""
     found: list[Claim] = []
     for claim in claims:
-        if (claim.journal_id, claim.sequence) == (own.journal_id, own.sequence):
+        place = (claim.journal_id, claim.sequence)
+        if place == (own.journal_id, own.sequence):
             break
-        found.append(claim)
+        if place != former:
+            found.append(claim)
     return found
 
 
@@ -82,7 +94,8 @@ def _stands(claim: Claim, is_present: bool, now: datetime) -> bool:
     return False
 
 
-def _is_uuid(text: str) -> bool:
+def is_uuid(text: str) -> bool:
+    """Say whether a text is a UUID in its canonical form."""
     try:
         return str(UUID(text)) == text.lower()
     except ValueError:

@@ -76,8 +76,11 @@ class Feed:
         self.generation = 0
         """Rises whenever something was settled."""
         self.waiting_count = 0
+        self.is_closed = False
+        """True when followers are to leave."""
         self._is_shared = is_shared
         self._heads: dict[str, JournalHead] | None = None
+        self._looked_at = _BEGINNING
         self._confirming: dict[str, datetime] = {}
         self._changed = asyncio.Event()
         self._loading = asyncio.Lock()
@@ -90,8 +93,9 @@ class Feed:
         """Return how far each journal is settled. Errors: UnavailableError."""
         async with self._loading:
             if self._heads is None:
+                looked_at = self.clock.now()
                 found = await self.receipts.heads()
-                self._heads = {}
+                self._heads, self._looked_at = {}, looked_at
                 self._learn(found)
         return self._heads
 
@@ -111,9 +115,17 @@ class Feed:
         news = {j: head for j, head in found.items() if j not in self._heads or self._heads[j].sequence < head.sequence}
         self._heads |= news
         if news:
-            self.generation += 1
-            self._changed.set()
-            self._changed = asyncio.Event()
+            self._wake()
+
+    def _wake(self) -> None:
+        self.generation += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def close(self) -> None:
+        """Wake the followers and let them leave."""
+        self.is_closed = True
+        self._wake()
 
     def watermark(self) -> datetime:
         """Return the instant before which every receipt is known here; take it before looking at the heads."""
@@ -136,15 +148,14 @@ class Feed:
             self.waiting_count -= 1
 
     async def follow_replicas(self) -> None:
-        """Look for the receipts of other replicas for ever, while somebody waits for news."""
-        since = self.clock.now()
+        """Look for the receipts of other replicas for ever, while somebody waits for news. Errors: UnavailableError."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            if not self.waiting_count or self._heads is None:
+            if not self._is_shared or not self.waiting_count or self._heads is None:
                 continue
             now = self.clock.now()
-            self._learn(await self.receipts.heads(since - _POLL_OVERLAP))
-            since = now
+            self._learn(await self.receipts.heads(self._looked_at - _POLL_OVERLAP))
+            self._looked_at = now
 
 
 class JournalFeedReader:

@@ -3,14 +3,14 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from capture_svc import metrics
 from capture_svc.availability import StoreWatch, ended, unbroken
 from capture_svc.batch import Batch, Settlement
 from capture_svc.intake import Intake
 from capture_svc.store import JournalHead, ReceiptStore
-from svc_runtime.errors import InvalidArgumentError, Violation
+from svc_runtime.errors import InvalidArgumentError, UnavailableError, Violation
 from svc_runtime.logs import get_logger
 
 PATIENCE_SECONDS = 20.0
@@ -36,31 +36,48 @@ class JournalSession:
         self._confirming: asyncio.Task[None] | None = None
         self._acks: asyncio.Queue[int | None] = asyncio.Queue()
         """None: the end, or a failure."""
+        self._taken: asyncio.Queue[Batch | None] = asyncio.Queue(1)
+        self._reading: asyncio.Task[None] | None = None
 
-    async def acks(self, batches: AsyncIterator[Batch]) -> AsyncIterator[int]:
+    async def acks(self, batches: AsyncIterator[Batch]) -> AsyncGenerator[int, None]:
         """Settle batches in their order; yield the settled sequence whenever there is something to acknowledge.
 
         The events of a batch go into the store while the receipt of the one before it does; acknowledged is what has
         its receipt. Errors: InvalidArgumentError (overlapping sequences), UnavailableError (after much patience).
         """
-        work = asyncio.create_task(self._work(batches))
+        self._reading = asyncio.create_task(self._read(batches))
+        work = asyncio.create_task(self._work())
         try:
             while (ack := await self._acks.get()) is not None:
                 yield ack
             await self._confirmed()
             await work
         finally:
-            work.cancel()
-            if self._confirming is not None:
-                self._confirming.cancel()
+            tasks = [task for task in (self._reading, work, self._confirming) if task is not None]
+            for task in tasks:
+                task.cancel()
             # Nothing of this session touches the store after it.
-            await ended(*filter(None, (work, self._confirming)))
+            await ended(*tasks)
 
-    async def _work(self, batches: AsyncIterator[Batch]) -> None:
+    def close(self) -> None:
+        """Take no more batches; those that were taken are still settled and acknowledged."""
+        if self._reading is not None:
+            self._reading.cancel()
+
+    async def _read(self, batches: AsyncIterator[Batch]) -> None:
         try:
             async for batch in batches:
+                await self._taken.put(batch)
+        finally:
+            await self._taken.put(None)
+
+    async def _work(self) -> None:
+        try:
+            while (batch := await self._taken.get()) is not None:
                 await self._take(batch)
             await self._confirmed()
+            if self._reading is not None and not self._reading.cancelled():
+                await self._reading
         finally:
             self._acks.put_nowait(None)
 
@@ -116,6 +133,8 @@ class Sessions:
         self._watch = watch
         self._holders: dict[str, asyncio.Task[object]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
+        self._open: set[JournalSession] = set()
+        self._is_closed = False
 
     @contextlib.asynccontextmanager
     async def open(self, journal_id: str, sender: str) -> AsyncIterator[JournalSession]:
@@ -123,6 +142,8 @@ class Sessions:
 
         Errors: UnavailableError.
         """
+        if self._is_closed:
+            raise UnavailableError("the service is stopping")
         holder = self._holders.get(journal_id)
         if holder is not None:
             _log.info("another stream takes a journal over", journal=journal_id, sender=sender)
@@ -135,13 +156,25 @@ class Sessions:
         metrics.streams.add(1)
         try:
             async with lock:
-                head = await self._watch_read(journal_id)
-                yield JournalSession(journal_id, head, self._intake, self._watch)
+                session = JournalSession(journal_id, await self._head(journal_id), self._intake, self._watch)
+                self._open.add(session)
+                try:
+                    yield session
+                finally:
+                    self._open.discard(session)
         finally:
             metrics.streams.add(-1)
             if self._holders.get(journal_id) is task:
                 del self._holders[journal_id]
                 self._locks.pop(journal_id, None)
 
-    async def _watch_read(self, journal_id: str) -> JournalHead | None:
-        return await self._watch.persist(lambda: self._receipts.head(journal_id), patience_seconds=PATIENCE_SECONDS)
+    async def _head(self, journal_id: str) -> JournalHead | None:
+        return await self._watch.persist(
+            lambda: self._receipts.head(journal_id), patience_seconds=PATIENCE_SECONDS, is_write=False
+        )
+
+    def close(self) -> None:
+        """Let every stream end when what it has taken is acknowledged; refuse new ones."""
+        self._is_closed = True
+        for session in self._open:
+            session.close()

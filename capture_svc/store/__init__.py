@@ -115,8 +115,8 @@ class EventStore(Protocol):
         """Return (event id, journal id, sequence) of the organisation's stored events of these ids. For few ids."""
         ...
 
-    async def orphans(self, journal_id: str, after: int) -> Sequence[Orphans]:
-        """Return what is stored of a journal above sequence ``after``, by organisation."""
+    async def orphans(self, journal_id: str, after: int, *, since: datetime) -> Sequence[Orphans]:
+        """Return what is stored of a journal above sequence ``after``, by organisation; of events since ``since``."""
         ...
 
     async def get(self, organization_id: str, event_id: str) -> tuple[bytes, datetime] | None:

@@ -12,6 +12,7 @@ from capture_svc.store.conditions import (
     Where,
     aware,
     fitting,
+    milliseconds,
     of_filter,
     of_organization,
     of_ranges,
@@ -95,14 +96,15 @@ class ClickHouseEventStore:
         rows = await select(self._reader, places, where.values)
         return {(row[0], row[1], row[2]) for row in rows}
 
-    async def orphans(self, journal_id: str, after: int) -> Sequence[Orphans]:
+    async def orphans(self, journal_id: str, after: int, *, since: datetime) -> Sequence[Orphans]:
         """See EventStore."""
         rows = await select(
             self._reader,
             "SELECT organization_id, count(), min(sequence), max(sequence), min(event_time), max(event_time)"
             " FROM events WHERE journal_id = {journal:String} AND sequence > {after:UInt64}"
+            " AND event_time >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')"
             " GROUP BY organization_id ORDER BY organization_id",
-            {"journal": journal_id, "after": after},
+            {"journal": journal_id, "after": after, "since": milliseconds(since)},
         )
         return [Orphans(row[0], row[1], row[2], row[3], aware(row[4]), aware(row[5])) for row in rows]
 

@@ -1,7 +1,9 @@
 """Connections to ClickHouse: the engine in this process (chDB) or a server. The DSN decides; the code path is one."""
 
 import asyncio
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ _CONNECT_SECONDS = 5
 _STATEMENT_SECONDS = 30
 # An insert is over when it is on disk. Times come and go as numbers of milliseconds or in UTC.
 _SETTINGS = {"async_insert": "0", "wait_end_of_query": "1", "session_timezone": "UTC"}
+_SPOOL_SECONDS = 300
 _CLIENT_OPTIONS = frozenset({"ca_cert", "client_cert", "client_cert_key", "server_host_name", "verify"})
 _T = TypeVar("_T")
 
@@ -50,34 +53,39 @@ class Dsn:
 
 
 def parse_dsn(text: str) -> Dsn:
-    """Read ``chdb:///directory`` or ``clickhouse[s]://user:password@host:port/database?option=value``.
+    """Read ``chdb:///directory?database=name`` or ``clickhouse[s]://user:password@host:port/database?option=value``.
 
-    ``clickhouses`` is TLS; ``ca_cert``, ``client_cert``, ``client_cert_key``, ``server_host_name`` and ``verify`` are
-    the client's options, any other option is a ClickHouse setting. Raise ValueError, without the text, for anything
-    else.
+    The database is ``capture`` unless named. ``clickhouses`` is TLS; ``ca_cert``, ``client_cert``,
+    ``client_cert_key``, ``server_host_name`` and ``verify`` are the client's options, any other option is a ClickHouse
+    setting. Raise ValueError, without the text, for anything else.
     """
     parts = urlsplit(text)
+    options = dict(parse_qsl(parts.query))
     if parts.scheme == "chdb":
         if parts.netloc or not parts.path.startswith("/"):
             raise ValueError("chdb:// needs an absolute path: chdb:///var/lib/trellis/capture")
-        return Dsn(is_embedded=True, database=DEFAULT_DATABASE, path=unquote(parts.path).rstrip("/"))
+        return Dsn(
+            is_embedded=True,
+            database=options.pop("database", DEFAULT_DATABASE),
+            path=unquote(parts.path).rstrip("/"),
+            settings=tuple(options.items()),
+        )
     if parts.scheme not in ("clickhouse", "clickhouses") or not parts.hostname:
         raise ValueError("not chdb:///directory or clickhouse[s]://user:password@host:port/database")
     is_tls = parts.scheme == "clickhouses"
-    options = parse_qsl(parts.query)
     client = {
         "interface": "https" if is_tls else "http",
         "host": parts.hostname,
         "port": parts.port or (8443 if is_tls else 8123),
         "username": unquote(parts.username or "default"),
         "password": unquote(parts.password or ""),
-        **{name: value for name, value in options if name in _CLIENT_OPTIONS},
+        **{name: value for name, value in options.items() if name in _CLIENT_OPTIONS},
     }
     return Dsn(
         is_embedded=False,
         database=unquote(parts.path.strip("/")) or DEFAULT_DATABASE,
         client=tuple(client.items()),
-        settings=tuple(option for option in options if option[0] not in _CLIENT_OPTIONS),
+        settings=tuple((name, value) for name, value in options.items() if name not in _CLIENT_OPTIONS),
     )
 
 
@@ -155,6 +163,20 @@ def open_client(dsn: Dsn, *, database: str | None = None, settings: Mapping[str,
         autogenerate_session_id=False,
         client_name="trellis-capture",
     )
+
+
+def use_spool(dsn: Dsn) -> None:
+    """Let the driver write what it hands to an embedded engine beside the engine's data, for this whole process.
+
+    It would use the system's directory for temporary files, which may be small, and where a killed process leaves a
+    file for good. Here it is removed by the next one.
+    """
+    directory = Path(dsn.path) / "spool"
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for file in directory.iterdir():
+        if time.time() - file.stat().st_mtime > _SPOOL_SECONDS:
+            file.unlink(missing_ok=True)
+    tempfile.tempdir = str(directory)
 
 
 async def select(clickhouse: ClickHouse, sql: str, values: Mapping[str, Any] | None = None) -> Sequence[Sequence[Any]]:
