@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
+SERVER = "trellis"
+"""The Server header of an answer that has one: no versions."""
 PIXEL = base64.b64decode("R0lGODlhAQABAIABAAAAAP///yH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==")
 
 _NO_STORE = (
@@ -54,7 +56,9 @@ _date: tuple[int, str] = (0, "")
 
 def serialize(answer: Answer, *, closes: bool) -> bytes:
     """Return the whole HTTP/1.1 response."""
-    lines = "".join([f"{name}: {value}\r\n" for name, value in answer.headers])
+    lines = ""
+    for name, value in answer.headers:
+        lines += f"{name}: {value}\r\n"
     connection = "Connection: close\r\n" if closes else ""
     head = (
         f"{_STATUS_LINES[answer.status]}{answer.preset.block}{lines}{connection}"

@@ -22,7 +22,7 @@ _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 class Arrival:
     """One request. ``target`` and the header pairs hold the bytes as received."""
 
-    __slots__ = ("body", "headers", "http_version", "method", "path", "peer", "query", "raw_headers", "target")
+    __slots__ = ("body", "headers", "http_version", "ip", "method", "path", "peer", "query", "raw_headers", "target")
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class Arrival:
         self.headers = headers
         self.raw_headers = raw_headers
         self.peer = peer
+        self.ip = peer.client_ip(headers) if peer.is_trusted and FORWARDED_FOR in headers else peer.ip
         self.body = body
 
     def header_block(self) -> bytes:
@@ -54,29 +55,17 @@ class Arrival:
             pairs = list(self.raw_headers)
         return without_secret_keys(b"".join([b"%b: %b\r\n" % pair for pair in pairs]))
 
-    def client_ip(self, trusted: tuple[Network, ...]) -> str:
-        """Return the client's address: the peer, or the last address in X-Forwarded-For that no proxy of ours has."""
-        if not self.peer.is_trusted or FORWARDED_FOR not in self.headers:
-            return self.peer.ip
-        hops = [hop.strip() for value in self.headers.getall(FORWARDED_FOR) for hop in value.split(",")]
-        for hop in reversed(hops):
-            try:
-                address = ipaddress.ip_address(hop)
-            except ValueError:
-                break
-            if not _is_in(address, trusted):
-                return str(address)
-        return self.peer.ip
-
     def scheme(self) -> str:
         """Return ``http`` or ``https``, as the client saw it."""
-        if self.peer.is_trusted and self.headers.get(FORWARDED_PROTO, "").strip().lower() == "https":
-            return "https"
-        return "http"
+        if not self.peer.is_trusted or FORWARDED_PROTO not in self.headers:
+            return "http"
+        return "https" if self.headers[FORWARDED_PROTO].strip().lower() == "https" else "http"
 
     def trace(self) -> tuple[str, bool]:
         """Return (trace id, is sampled) of a valid W3C traceparent, or ("", False)."""
-        found = _TRACEPARENT.fullmatch(self.headers.get(TRACEPARENT, ""))
+        if TRACEPARENT not in self.headers:
+            return "", False
+        found = _TRACEPARENT.fullmatch(self.headers[TRACEPARENT])
         if found is None or found[1] == "0" * 32 or found[2] == "0" * 16:
             return "", False
         return found[1], bool(int(found[3], 16) & 1)
@@ -85,15 +74,51 @@ class Arrival:
 class Peer:
     """The other end of a connection."""
 
-    __slots__ = ("address", "ip", "is_trusted")
+    __slots__ = ("_trusted", "address", "ip", "is_trusted")
 
-    def __init__(self, peername: object, trusted: tuple[Network, ...]) -> None:
-        if isinstance(peername, tuple):
-            self.ip = str(peername[0])
-            self.address = f"{self.ip}:{peername[1]}" if ":" not in self.ip else f"[{self.ip}]:{peername[1]}"
-            self.is_trusted = _is_in(ipaddress.ip_address(self.ip.partition("%")[0]), trusted)
-        else:
-            self.ip, self.address, self.is_trusted = "", "", False
+    def __init__(self, ip: str, port: int, *, is_trusted: bool, trusted: tuple[Network, ...] = ()) -> None:
+        self.ip = ip
+        self.address = f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+        self.is_trusted = is_trusted
+        self._trusted = trusted
+
+    def client_ip(self, headers: CIMultiDictProxy[str]) -> str:
+        """Return the last address in X-Forwarded-For that is no proxy of ours; the peer's own where there is none."""
+        hops = [hop.strip() for value in headers.getall(FORWARDED_FOR) for hop in value.split(",")]
+        for hop in reversed(hops):
+            try:
+                address = ipaddress.ip_address(hop)
+            except ValueError:
+                break
+            if not _is_in(address, self._trusted):
+                return str(address)
+        return self.ip
+
+
+NOBODY = Peer("", 0, is_trusted=False)
+
+
+class Peers:
+    """Makes peers; whether an address is a proxy of ours is worked out once for each address."""
+
+    _REMEMBERED = 10_000
+
+    def __init__(self, trusted: tuple[Network, ...]) -> None:
+        self._trusted = trusted
+        self._known: dict[str, bool] = {}
+
+    def of(self, peername: object) -> Peer:
+        """Return the peer of a transport's ``peername``; what is no IP address is nobody."""
+        if not isinstance(peername, tuple):
+            return NOBODY
+        ip = peername[0]
+        is_trusted = self._known.get(ip)
+        if is_trusted is None:
+            is_trusted = _is_in(ipaddress.ip_address(ip.partition("%")[0]), self._trusted)
+            if len(self._known) >= self._REMEMBERED:
+                self._known.clear()
+            self._known[ip] = is_trusted
+        return Peer(ip, peername[1], is_trusted=is_trusted, trusted=self._trusted)
 
 
 def _is_in(address: ipaddress.IPv4Address | ipaddress.IPv6Address, networks: tuple[Network, ...]) -> bool:

@@ -14,12 +14,34 @@ _VISITOR_EPOCH_MS = 1_577_836_800_000
 _KEYED_NAMESPACE = uuid.UUID("6f2b7d1e-0c55-5d3a-9a6e-74726c6c6973")
 
 
+class _Randomness:
+    """The system's randomness, fetched a few kilobytes at a time: a system call per id is half the cost of the id."""
+
+    def __init__(self) -> None:
+        self._pool = b""
+        self._position = 0
+
+    def take(self, count: int) -> bytes:
+        """Return bytes that nobody had before. For one thread."""
+        start = self._position
+        end = start + count
+        if end > len(self._pool):
+            self._pool = os.urandom(8192)
+            start, end = 0, count
+        self._position = end
+        return self._pool[start:end]
+
+
+_randomness = _Randomness()
+os.register_at_fork(after_in_child=_randomness.__init__)  # type: ignore[misc]  # two processes, two pools
+_VARIANTS = "89ab" * 4
+
+
 def event_id(time_ms: int) -> str:
     """Return a new UUIDv7 for an event of that time."""
     stamp = f"{time_ms:012x}"
-    tail = os.urandom(10).hex()
-    variant = "89ab"[int(tail[3], 16) & 3]
-    return f"{stamp[:8]}-{stamp[8:]}-7{tail[:3]}-{variant}{tail[4:7]}-{tail[7:19]}"
+    tail = _randomness.take(10).hex()
+    return f"{stamp[:8]}-{stamp[8:]}-7{tail[:3]}-{_VARIANTS[int(tail[3], 16)]}{tail[4:7]}-{tail[7:19]}"
 
 
 def keyed_event_id(organization_id: str, idempotency_key: bytes) -> str:
@@ -31,7 +53,7 @@ def keyed_event_id(organization_id: str, idempotency_key: bytes) -> str:
 
 def click_id() -> str:
     """Return a new click id: 22 URL-safe characters, 128 random bits."""
-    return base64.urlsafe_b64encode(os.urandom(16)).rstrip(b"=").decode()
+    return base64.urlsafe_b64encode(_randomness.take(18))[:22].decode()
 
 
 class VisitorIds:

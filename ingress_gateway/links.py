@@ -11,7 +11,6 @@ from ingress_gateway.journal.journal import JournalFullError, Waiter
 from ingress_gateway.organisations import Organisations
 from ingress_gateway.recorder import Recorder
 from ingress_gateway.routing import Route, Routing
-from ingress_gateway.settings import Network
 from ingress_gateway.visitors import Visitors
 
 PREFIX = "/in/"
@@ -34,14 +33,12 @@ class Links:
         recorder: Recorder,
         visitors: Visitors,
         counters: Counters,
-        trusted_proxies: tuple[Network, ...],
     ) -> None:
         self._organisations = organisations
         self._routing = routing
         self._recorder = recorder
         self._visitors = visitors
         self._counters = counters
-        self._trusted = trusted_proxies
 
     def route_of(self, arrival: Arrival) -> Route | None:
         """Return the live route of a link under a tracking host; None for anything else."""
@@ -71,7 +68,7 @@ class Links:
             target, marks = route.fallback, (*marks, "campaign_paused")
         click_id = ids.click_id()
         location = target.location(arrival.query, click_id, passes_parameters=route.passes_parameters)
-        user_id, cookie = self._visitors.of_browser(arrival, route.organization_id, arrival.client_ip(self._trusted))
+        user_id, cookie = self._visitors.of_browser(arrival, route.organization_id)
         self._counters.redirect_count += 1
         try:
             event_id = self._recorder.record(

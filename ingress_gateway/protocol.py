@@ -16,11 +16,10 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
-from aiohttp.tcp_helpers import tcp_keepalive
 from aiohttp.web_protocol import RequestHandler
 
-from ingress_gateway.answer import serialize
-from ingress_gateway.arrival import Arrival, Peer
+from ingress_gateway.answer import SERVER, serialize
+from ingress_gateway.arrival import NOBODY, Arrival, Peer, Peers
 from ingress_gateway.counters import Counters
 from ingress_gateway.links import PREFIX, Links
 from ingress_gateway.sampling import Sampler
@@ -56,6 +55,7 @@ class GatewayServer(web.Server):
         self.links = links
         self.sampler = sampler
         self.counters = counters
+        self.peers = Peers(settings.trusted_proxies)
         self.loop = asyncio.get_running_loop()
 
     def __call__(self) -> RequestHandler:
@@ -96,7 +96,7 @@ class GatewayProtocol(RequestHandler):
         self._active_at = server.loop.time()
         self.is_sampled: bool | None = None
         """What the fast lane decided about the request that it passed on; None when it did not look."""
-        self.peer = Peer(None, ())
+        self.peer: Peer = NOBODY
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin in the fast lane: aiohttp's task for the connection is made only when it is needed."""
@@ -107,9 +107,8 @@ class GatewayProtocol(RequestHandler):
             return
         BaseProtocol.connection_made(self, transport)
         real = cast("asyncio.Transport", transport)
-        tcp_keepalive(real)
         server.connection_made(self, real)
-        self.peer = Peer(real.get_extra_info("peername"), server.settings.trusted_proxies)
+        self.peer = server.peers.of(real.get_extra_info("peername"))
         self._receiving_since = self._loop.time()
 
     def data_received(self, data: bytes) -> None:
@@ -204,6 +203,7 @@ class GatewayProtocol(RequestHandler):
             self._server.counters.server_error_count += 1
             _log.error("unhandled error in a request", error=repr(exc))
             response = web.Response(status=status)
+        response.headers["Server"] = SERVER
         response.force_close()
         return response
 

@@ -7,16 +7,14 @@ from ingress_gateway.arrival import HOST, Arrival, without_secret_keys
 from ingress_gateway.ids import event_id as new_event_id
 from ingress_gateway.ids import keyed_event_id
 from ingress_gateway.journal.journal import Journal, Waiter
-from ingress_gateway.settings import Network
 from trellis.capture.v1 import event_pb2
 
 
 class Recorder:
     """Encodes events, once, and appends them."""
 
-    def __init__(self, journal: Journal, trusted_proxies: tuple[Network, ...]) -> None:
+    def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._trusted = trusted_proxies
 
     def record(
         self,
@@ -57,7 +55,7 @@ class Recorder:
             headers=arrival.header_block(),
             body=without_secret_keys(arrival.body if body is None else body),
             peer_address=arrival.peer.address,
-            ip=arrival.client_ip(self._trusted),
+            ip=arrival.ip,
             scheme=arrival.scheme(),
             host=arrival.headers.get(HOST, "").encode("utf-8", "surrogateescape"),
             click_id=click_id,

@@ -17,13 +17,13 @@ class Visitors:
     def __init__(self, ids: VisitorIds) -> None:
         self._ids = ids
 
-    def of_browser(self, arrival: Arrival, organization_id: str, ip: str) -> tuple[str, str]:
+    def of_browser(self, arrival: Arrival, organization_id: str) -> tuple[str, str]:
         """Return (visitor id, Set-Cookie value or ""). A browser that asks not to be tracked gets no cookie."""
         known = self.known(arrival)
         if known:
             return known, ""
         if arrival.headers.get("Sec-GPC") == "1" or arrival.headers.get("DNT") == "1":
-            return self.of_server(arrival, organization_id, ip), ""
+            return self.of_server(arrival, organization_id), ""
         visitor_id = self._ids.new()
         secure = "; Secure" if arrival.scheme() == "https" else ""
         return (
@@ -37,7 +37,7 @@ class Visitors:
         found = _COOKIE.search(cookie) if cookie else None
         return found[1] if found else ""
 
-    def of_server(self, arrival: Arrival, organization_id: str, ip: str) -> str:
+    def of_server(self, arrival: Arrival, organization_id: str) -> str:
         """Return the daily hash for a sender without cookies."""
         agent = arrival.headers.get(USER_AGENT, "").encode("utf-8", "surrogateescape")
-        return self._ids.hashed(organization_id, ip, agent)
+        return self._ids.hashed(organization_id, arrival.ip, agent)

@@ -155,9 +155,7 @@ def parse_batch_key(data: bytes) -> str:
 
 def _visitor(call: Call, tenant: Tenant) -> str:
     gateway, arrival = call.gateway, call.arrival
-    return gateway.visitors.known(arrival) or gateway.visitors.of_server(
-        arrival, tenant.organization_id, arrival.client_ip(gateway.settings.trusted_proxies)
-    )
+    return gateway.visitors.known(arrival) or gateway.visitors.of_server(arrival, tenant.organization_id)
 
 
 def _idempotency_key(call: Call) -> bytes:

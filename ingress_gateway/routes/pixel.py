@@ -41,8 +41,7 @@ async def _view(call: Call, *, route: str, default_type: bytes, wants_json: bool
         return _image(event_id, "unclaimed", "", error.reason)
     fields = query_fields(arrival.query)
     event_type = next((fields[name] for name in _TYPE_NAMES if fields.get(name)), "")
-    ip = arrival.client_ip(gateway.settings.trusted_proxies)
-    user_id, cookie = gateway.visitors.of_browser(arrival, tenant.organization_id, ip)
+    user_id, cookie = gateway.visitors.of_browser(arrival, tenant.organization_id)
     try:
         event_id = await record_one(
             call,
