@@ -47,6 +47,25 @@ class PostgresServer:
         finally:
             await connection.close()
 
+    async def empty_database(self, dsn: str) -> None:
+        """Remove all that a test left in a database, and its connections: quicker than a new one."""
+        connection = await asyncpg.connect(dsn)
+        try:
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            await connection.execute("DROP SCHEMA public CASCADE")
+            await connection.execute("CREATE SCHEMA public")
+        finally:
+            await connection.close()
+
+    @property
+    def pid(self) -> int:
+        """The server's first process."""
+        pid: int = self._server.get_pid()
+        return pid
+
     def stop(self) -> None:
         """Stop the server process; its clients lose their connections."""
         self._server.stop()
