@@ -1,0 +1,146 @@
+"""``/api/v1/campaigns``: the links of an organisation and where they lead."""
+
+import re
+from typing import Any
+
+from aiohttp import web
+
+from ingress_gateway.calls import ApiCall
+from ingress_gateway.gateway import Call
+from ingress_gateway.given import Given, shown_value
+from ingress_gateway.instants import timestamp_text
+from ingress_gateway.responses import respond_json
+from trellis.attribution.v1 import attribution_service_pb2 as pb
+
+STATUSES = {
+    "active": pb.CAMPAIGN_STATUS_ACTIVE,
+    "paused": pb.CAMPAIGN_STATUS_PAUSED,
+    "archived": pb.CAMPAIGN_STATUS_ARCHIVED,
+}
+POLICIES = {"merge": pb.PARAMETER_POLICY_MERGE, "none": pb.PARAMETER_POLICY_NONE}
+_STATUS_WORDS = {number: word for word, number in STATUSES.items()}
+_POLICY_WORDS = {number: word for word, number in POLICIES.items()}
+_LARGEST_VERSION = 2**32 - 1
+_ENTITY_TAG = re.compile(r'"([1-9][0-9]{0,9})"')
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+
+async def create_campaign(call: Call) -> web.StreamResponse:
+    """Create a campaign; 201 with where it is."""
+    api = ApiCall(call, "campaigns:write")
+    with await api.body() as given:
+        request = pb.CreateCampaignRequest(
+            campaign_id=given.text("campaign_id") or "",
+            slug=given.text("slug") or "",
+            name=given.text("name") or "",
+            status=given.choice("status", STATUSES) or pb.CAMPAIGN_STATUS_UNSPECIFIED,
+            destination_url=_destination(given, is_required=True) or "",
+            parameter_policy=given.choice("parameter_policy", POLICIES) or pb.PARAMETER_POLICY_UNSPECIFIED,
+            fallback_url=given.text("fallback_url") or "",
+        )
+    campaign = (await api.ask(api.attribution.CreateCampaign, request)).campaign
+    return _respond(api, campaign, status=201, headers={"Location": f"/api/v1/campaigns/{campaign.campaign_id}"})
+
+
+async def list_campaigns(call: Call) -> web.StreamResponse:
+    """Return a page of campaigns, newest first."""
+    api = ApiCall(call, "campaigns:read")
+    with api.query() as given:
+        request = pb.ListCampaignsRequest(
+            page_size=given.page_size(),
+            page_token=given.page_token(),
+            status=given.choice("status", STATUSES) or pb.CAMPAIGN_STATUS_UNSPECIFIED,
+        )
+    page = await api.ask(api.attribution.ListCampaigns, request)
+    return respond_json(
+        {
+            "campaigns": [_campaign(api, campaign) for campaign in page.campaigns],
+            "next_page_token": page.next_page_token,
+        }
+    )
+
+
+async def get_campaign(call: Call) -> web.StreamResponse:
+    """Return a campaign."""
+    api = ApiCall(call, "campaigns:read")
+    with api.query():
+        request = pb.GetCampaignRequest(campaign_id=api.path("campaign_id"))
+    return _respond(api, (await api.ask(api.attribution.GetCampaign, request)).campaign)
+
+
+async def update_campaign(call: Call) -> web.StreamResponse:
+    """Change what is given; with ``If-Match`` or ``expected_version`` only if nobody else did meanwhile."""
+    api = ApiCall(call, "campaigns:write")
+    with await api.body() as given:
+        request = pb.UpdateCampaignRequest(
+            campaign_id=api.path("campaign_id"),
+            slug=given.text("slug"),
+            name=given.text("name"),
+            status=given.choice("status", STATUSES),
+            destination_url=_destination(given),
+            parameter_policy=given.choice("parameter_policy", POLICIES),
+            fallback_url=given.text("fallback_url"),
+            expected_version=_expected_version(call, given),
+        )
+    return _respond(api, (await api.ask(api.attribution.UpdateCampaign, request)).campaign)
+
+
+def _destination(given: Given, *, is_required: bool = False) -> str | None:
+    """Return the destination under either of its names; both are fine where they agree."""
+    is_required = is_required and not given.has("destination")
+    url, short = given.text("destination_url", is_required=is_required), given.text("destination")
+    if url is not None and short is not None and url != short:
+        given.refuse("destination", "is not the same as destination_url; give one of them")
+    return short if url is None else url
+
+
+def _expected_version(call: Call, given: Given) -> int:
+    """Return the version that the client has seen, or 0 when it does not say."""
+    expected = given.number("expected_version", 1, _LARGEST_VERSION) or 0
+    if_match = call.arrival.headers.get("If-Match", "*").strip()
+    if if_match == "*":
+        return expected
+    found = _ENTITY_TAG.fullmatch(if_match)
+    if found is None or int(found[1]) > _LARGEST_VERSION:
+        given.refuse("If-Match", f'is {shown_value(if_match)}, must be one version in quotes, for example "3", or *')
+    elif expected not in (0, int(found[1])):
+        given.refuse("expected_version", f"is {expected}, but If-Match says {if_match}")
+    else:
+        expected = int(found[1])
+    return expected
+
+
+def _respond(
+    api: ApiCall, campaign: pb.Campaign, *, status: int = 200, headers: dict[str, str] | None = None
+) -> web.Response:
+    return respond_json(
+        _campaign(api, campaign), status=status, headers={"ETag": f'"{campaign.version}"', **(headers or {})}
+    )
+
+
+def _campaign(api: ApiCall, campaign: pb.Campaign) -> dict[str, Any]:
+    return {
+        "campaign_id": campaign.campaign_id,
+        "slug": campaign.slug,
+        "name": campaign.name,
+        "status": _STATUS_WORDS.get(campaign.status, "unknown"),
+        "destination_url": campaign.destination_url,
+        "parameter_policy": _POLICY_WORDS.get(campaign.parameter_policy, "unknown"),
+        "fallback_url": campaign.fallback_url,
+        "version": campaign.version,
+        "create_time": timestamp_text(campaign.create_time),
+        "update_time": timestamp_text(campaign.update_time),
+        "tracking_urls": _tracking_urls(api, campaign),
+    }
+
+
+def _tracking_urls(api: ApiCall, campaign: pb.Campaign) -> list[str]:
+    """Return the campaign's link under each tracking host, with the scheme and the port of this request."""
+    if campaign.status == pb.CAMPAIGN_STATUS_ARCHIVED:
+        return []
+    arrival = api.call.arrival
+    scheme = arrival.scheme()
+    port = re.search(r":([0-9]{1,5})$", arrival.headers.get("Host", ""))
+    suffix = f":{port[1]}" if port and port[1] != _DEFAULT_PORTS[scheme] else ""
+    hosts = api.call.gateway.organisations.hosts_of(api.organization_id)
+    return [f"{scheme}://{host}{suffix}/in/{campaign.slug}" for host in hosts]
