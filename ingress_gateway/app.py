@@ -10,6 +10,7 @@ from aiohttp import web
 from opentelemetry import propagate, trace
 from opentelemetry.trace import SpanKind
 
+from ingress_gateway.answer import SERVER
 from ingress_gateway.arrival import Arrival
 from ingress_gateway.gateway import Call, Gateway
 from ingress_gateway.problems import problem
@@ -27,6 +28,10 @@ class MethodNotAllowedError(TrellisError):
     """The path is there, for other methods."""
 
     code = Code.METHOD_NOT_ALLOWED
+
+    def __init__(self, message: str, *, allowed: list[str]) -> None:
+        super().__init__(message)
+        self.allowed = allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,9 @@ class Router:
                 return route, variables
         if candidates:
             allowed = sorted({m for route, _ in candidates for m in route.methods})
-            raise MethodNotAllowedError(f"{method} is not allowed on this path; allowed are {', '.join(allowed)}")
+            raise MethodNotAllowedError(
+                f"{method} is not allowed on this path; allowed are {', '.join(allowed)}", allowed=allowed
+            )
         raise NotFoundError("there is nothing at this path")
 
 
@@ -105,8 +112,12 @@ class App:
                 response = await route.handler(call)
         except TrellisError as error:
             response = problem(error)
+            if isinstance(error, MethodNotAllowedError):
+                response.headers["Allow"] = ", ".join(error.allowed)
             if error.code.http_status < 500:
                 self._gateway.counters.refused_request_count += 1
+            elif error.code is Code.INTERNAL:
+                self._gateway.counters.server_error_count += 1
         except ConnectionError:
             raise
         except Exception:  # noqa: BLE001 - the last line of defence: its text must not reach the client
@@ -115,6 +126,8 @@ class App:
             response = problem(InternalError())
         if route is not None and route.is_capture and "Origin" in arrival.headers and not response.prepared:
             _allow_origin(arrival, response)
+        # Instead of aiohttp's own, which tells versions.
+        response.headers["Server"] = SERVER
         return response
 
     def _preflight(self, arrival: Arrival) -> web.Response:

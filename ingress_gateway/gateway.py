@@ -9,6 +9,7 @@ from ingress_gateway.arrival import Arrival
 from ingress_gateway.counters import Counters
 from ingress_gateway.journal.journal import Journal
 from ingress_gateway.links import Links
+from ingress_gateway.metrics_page import MetricsPage
 from ingress_gateway.organisations import Organisations
 from ingress_gateway.recorder import Recorder
 from ingress_gateway.routing import Routing
@@ -49,6 +50,7 @@ class Gateway:
     counters: Counters
     channels: Channels
     credentials: Credentials
+    metrics_page: MetricsPage
 
 
 @dataclass(slots=True)

@@ -38,6 +38,7 @@ class Organisations:
         self._statuses: dict[str, int] = {}
         self._principals: dict[str, tuple[Principal, pb.KeyRecord]] = {}
         self._host_headers: dict[str, str] = {}
+        self._hosts_of: dict[str, list[str]] | None = None
         self._uses: dict[str, float] = {}
 
     # -- the snapshot ---------------------------------------------------------------------------------------------
@@ -67,6 +68,7 @@ class Organisations:
             self._statuses[organization.organization_id] = organization.status
         self._principals.clear()
         self._host_headers.clear()
+        self._hosts_of = None
         self.revision = change.revision
         self.is_ready = True
         return True
@@ -95,6 +97,14 @@ class Organisations:
                 self._host_headers.clear()
             self._host_headers[host_header] = known
         return known
+
+    def hosts_of(self, organization_id: str) -> list[str]:
+        """Return an organisation's tracking hosts, sorted."""
+        if self._hosts_of is None:
+            self._hosts_of = {}
+            for host, owner in sorted(self._hosts.items()):
+                self._hosts_of.setdefault(owner, []).append(host)
+        return self._hosts_of.get(organization_id, [])
 
     def is_own_host(self, host: str) -> bool:
         """True when any organisation tracks under this host."""

@@ -13,6 +13,7 @@ from ingress_gateway.ids import VisitorIds
 from ingress_gateway.journal.journal import Journal, JournalLimits
 from ingress_gateway.links import Links
 from ingress_gateway.metrics import register_metrics
+from ingress_gateway.metrics_page import MetricsPage
 from ingress_gateway.organisations import Organisations
 from ingress_gateway.protocol import GatewayServer, require_c_parser
 from ingress_gateway.recorder import Recorder
@@ -96,7 +97,7 @@ async def build(
     await stack.enter_async_context(running("watch keys", key_watch.run()))
     await stack.enter_async_context(running("watch routing", routing_watch.run()))
 
-    recorder = Recorder(journal, settings.trusted_proxies)
+    recorder = Recorder(journal)
     visitors = Visitors(VisitorIds(settings.key_pepper.get_secret_value()))
     gateway = Gateway(
         settings=settings,
@@ -108,14 +109,16 @@ async def build(
         routing_watch=routing_watch,
         recorder=recorder,
         visitors=visitors,
-        links=Links(organisations, routing, recorder, visitors, counters, settings.trusted_proxies),
+        links=Links(organisations, routing, recorder, visitors, counters),
         unclaimed=Unclaimed(recorder, counters, per_second=settings.unclaimed_per_second),
         sampler=Sampler(telemetry.sampling_ratio, is_enabled=telemetry.exports_traces),
         counters=counters,
         channels=channels,
         credentials=credentials,
+        metrics_page=MetricsPage(settings.data_dir / "metrics", settings.name),
     )
     register_metrics(gateway)
+    await stack.enter_async_context(running("metrics page", gateway.metrics_page.write_forever()))
     return gateway
 
 

@@ -69,6 +69,8 @@ class GatewaySettings(BaseSettings):
     """Time for a body, plus a second for each `body_bytes_per_second`: who sends at that pace is not cut."""
     body_bytes_per_second: int = Field(default=4 * KIB, ge=1)
     """Slowest honest pace of a body."""
+    api_seconds: float = Field(default=10.0, gt=0)
+    """Longest time that a management or query call waits for a service."""
     idle_seconds: float = Field(default=75.0, gt=0)
     """How long an idle connection is kept."""
     max_connections: int = Field(default=20_000, ge=10)

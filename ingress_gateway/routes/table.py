@@ -1,9 +1,24 @@
 """The routing table: every path of the gateway, in one place. ``/openapi.json`` is checked against it."""
 
 from ingress_gateway.app import HttpRoute
-from ingress_gateway.routes import events, health, link, pixel
+from ingress_gateway.routes import (
+    audit,
+    campaigns,
+    docs,
+    domains,
+    events,
+    health,
+    keys,
+    ledger,
+    link,
+    metrics,
+    pixel,
+    roles,
+    stored_events,
+)
 
 _ANY: tuple[str, ...] = ()
+_READ = ("GET", "HEAD")
 
 
 def routes() -> list[HttpRoute]:
@@ -18,6 +33,27 @@ def routes() -> list[HttpRoute]:
         HttpRoute(("POST",), "/events", events.events, is_capture=True),
         HttpRoute(("POST",), "/batch", events.batch, is_capture=True),
         HttpRoute(("GET", "HEAD", "POST"), "/postback", events.postback, is_capture=True),
-        HttpRoute(("GET", "HEAD"), "/healthz", health.healthz),
-        HttpRoute(("GET", "HEAD"), "/readyz", readiness.readyz),
+        HttpRoute(_READ, "/api/v1/campaigns", campaigns.list_campaigns),
+        HttpRoute(("POST",), "/api/v1/campaigns", campaigns.create_campaign),
+        HttpRoute(_READ, "/api/v1/campaigns/{campaign_id}", campaigns.get_campaign),
+        HttpRoute(("PATCH",), "/api/v1/campaigns/{campaign_id}", campaigns.update_campaign),
+        HttpRoute(_READ, "/api/v1/events", stored_events.list_events),
+        HttpRoute(_READ, "/api/v1/events/{event_id}", stored_events.get_event),
+        HttpRoute(_READ, "/api/v1/events/{event_id}/raw", stored_events.get_raw_event),
+        HttpRoute(_READ, "/api/v1/ledger", ledger.get_ledger),
+        HttpRoute(_READ, "/api/v1/keys", keys.list_keys),
+        HttpRoute(("POST",), "/api/v1/keys", keys.create_key),
+        HttpRoute(("POST",), "/api/v1/keys/{key_id}:revoke", keys.revoke_key),
+        HttpRoute(("POST",), "/api/v1/keys/{key_id}:rotate", keys.rotate_key),
+        HttpRoute(_READ, "/api/v1/domains", domains.list_domains),
+        HttpRoute(("POST",), "/api/v1/domains", domains.add_domain),
+        HttpRoute(("DELETE",), "/api/v1/domains/{host}", domains.remove_domain),
+        HttpRoute(_READ, "/api/v1/roles", roles.list_roles),
+        HttpRoute(("POST",), "/api/v1/roles", roles.create_role),
+        HttpRoute(_READ, "/api/v1/audit", audit.list_audit_entries),
+        HttpRoute(_READ, "/openapi.json", docs.openapi),
+        HttpRoute(_READ, "/docs", docs.docs),
+        HttpRoute(_READ, "/healthz", health.healthz),
+        HttpRoute(_READ, "/readyz", readiness.readyz),
+        HttpRoute(_READ, "/metrics", metrics.metrics),
     ]
