@@ -64,7 +64,9 @@ class Directory:
         self._turn = asyncio.Lock()
         self._is_closed = False
         self._went_back = False
+        self._asked_at = 0.0
         self._compared_at = time.monotonic()
+        self._failure: str | None = None
 
     @property
     def revision(self) -> int:
@@ -90,15 +92,16 @@ class Directory:
         return self._organizations.get(organization_id) is OrganizationStatus.SUSPENDED
 
     async def catch_up(self) -> None:
-        """Take over what changed in the store. Raise UnavailableError when it cannot be asked."""
+        """Take over what changed in the store before this call. Raise UnavailableError when it cannot be asked.
+
+        Callers who wait for their turn share one answer: many unknown keys at once cost the store one question.
+        """
+        called_at = time.monotonic()
         async with self._turn:
-            if self._revision is None:
-                update = await self._source.read_directory()
-            else:
-                update = await self._source.read_directory_changes(self._revision)
-            self._compared_at = time.monotonic()
-            if not self._is_older(update):
-                self._take(update)
+            if self._asked_at <= called_at:
+                await self._ask()
+            elif self._failure is not None:
+                raise UnavailableError(self._failure)
 
     async def follow(self) -> None:
         """Stay caught up. Never ends; raises UnavailableError when the store goes away."""
@@ -130,6 +133,21 @@ class Directory:
         """End every watch, so that their streams do not hold up a drain."""
         self._is_closed = True
         self._changed.set()
+
+    async def _ask(self) -> None:
+        self._asked_at = time.monotonic()
+        self._failure = None
+        try:
+            if self._revision is None:
+                update = await self._source.read_directory()
+            else:
+                update = await self._source.read_directory_changes(self._revision)
+        except UnavailableError as error:
+            self._failure = error.message
+            raise
+        self._compared_at = time.monotonic()
+        if not self._is_older(update):
+            self._take(update)
 
     def _news(self, sent: int | None) -> list[DirectoryUpdate]:
         if self._revision is None:

@@ -178,7 +178,10 @@ Global___WatchKeysRequest: _TypeAlias = WatchKeysRequest  # noqa: Y015
 
 @_typing.final
 class WatchKeysResponse(_message.Message):
-    """WatchKeysResponse is a snapshot or a change. Apply in order."""
+    """WatchKeysResponse is a snapshot or a change. Apply in order, and never go back: refuse a snapshot whose revision is
+    lower than the one held (an older copy of the database was put in place; what is held stays, and a person is to look),
+    and keep a key that was seen revoked so, whatever comes later.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -190,7 +193,9 @@ class WatchKeysResponse(_message.Message):
     REMOVED_HOSTS_FIELD_NUMBER: _builtins.int
     ORGANIZATIONS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """Rises with every change; kept by a restored database too, so an older copy cannot undo newer changes."""
+    """Rises with every change and is at least its Unix time in milliseconds: the first change after an older copy of the
+    database was put in place has a higher one than all that was lost.
+    """
     is_snapshot: _builtins.bool
     """True for a whole snapshot, which replaces everything that the watcher knew."""
     @_builtins.property
@@ -247,7 +252,7 @@ class KeyRecord(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     REVOKE_TIME_FIELD_NUMBER: _builtins.int
     key_id: _builtins.str
-    """Public id: the 22 characters after the prefix; a fixed demo key has the whole key's hash here instead."""
+    """Public id: the 22 characters after the prefix; a fixed demo key has the first 16 bytes of its hash in hexadecimal."""
     organization_id: _builtins.str
     """Owner."""
     hash: _builtins.bytes
@@ -262,11 +267,11 @@ class KeyRecord(_message.Message):
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When it stops; not set means never."""
+        """From when on it opens nothing; not set means never."""
 
     @_builtins.property
     def revoke_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was revoked; not set means it was not."""
+        """When it was revoked, for ever; not set means it was not."""
 
     def __init__(
         self,

@@ -128,7 +128,7 @@ class AuthServiceServicer:
 
     def ValidateKey(self, request, context):
         """Says whose key this is. Errors: UNAUTHENTICATED with KEY_MALFORMED, KEY_UNKNOWN, KEY_REVOKED or KEY_EXPIRED;
-        PERMISSION_DENIED with ORGANIZATION_SUSPENDED.
+        PERMISSION_DENIED with ORGANIZATION_SUSPENDED; UNAVAILABLE for a key that is not known while the store is away.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -178,7 +178,8 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateKey(self, request, context):
-        """Creates a key and returns it in full, this once. Errors: INVALID_ARGUMENT (unknown scope or role), NOT_FOUND.
+        """Creates a key and returns it in full, this once. Errors: INVALID_ARGUMENT (unknown scope or role), NOT_FOUND,
+        PERMISSION_DENIED when the key could do more than the caller, ALREADY_EXISTS for a fixed key that exists.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -193,7 +194,8 @@ class AuthServiceServicer:
 
     def RotateKey(self, request, context):
         """Makes a second key of the same kind, scopes and name; the old one lives on for the overlap, 24 h by default.
-        Errors: NOT_FOUND; FAILED_PRECONDITION when two keys of that rotation are live already.
+        A key with an expiry hands on its lifetime. Errors: NOT_FOUND; FAILED_PRECONDITION when the key is not live or two
+        keys of that rotation are; PERMISSION_DENIED when the key can do more than the caller, who gets the new secret.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -228,7 +230,8 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateRole(self, request, context):
-        """Creates a role: a name for a set of scopes. Errors: ALREADY_EXISTS, INVALID_ARGUMENT (unknown scope).
+        """Creates a role: a name for a set of scopes. Errors: ALREADY_EXISTS, INVALID_ARGUMENT (unknown scope),
+        PERMISSION_DENIED when the role could do more than the caller.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

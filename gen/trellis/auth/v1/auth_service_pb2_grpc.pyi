@@ -35,7 +35,7 @@ class AuthServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AuthServiceAsyncStub: ...
     ValidateKey: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ValidateKeyRequest, _auth_service_pb2.ValidateKeyResponse]
     """Says whose key this is. Errors: UNAUTHENTICATED with KEY_MALFORMED, KEY_UNKNOWN, KEY_REVOKED or KEY_EXPIRED;
-    PERMISSION_DENIED with ORGANIZATION_SUSPENDED.
+    PERMISSION_DENIED with ORGANIZATION_SUSPENDED; UNAVAILABLE for a key that is not known while the store is away.
     """
     WatchKeys: _grpc.UnaryStreamMultiCallable[_auth_service_pb2.WatchKeysRequest, _auth_service_pb2.WatchKeysResponse]
     """Streams everything that a gateway needs to recognise keys and hosts: a snapshot, then every change, within 5 s.
@@ -52,12 +52,15 @@ class AuthServiceStub:
     UpdateOrganization: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.UpdateOrganizationRequest, _auth_service_pb2.UpdateOrganizationResponse]
     """Renames, suspends or resumes an organisation. Errors: NOT_FOUND, INVALID_ARGUMENT."""
     CreateKey: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.CreateKeyRequest, _auth_service_pb2.CreateKeyResponse]
-    """Creates a key and returns it in full, this once. Errors: INVALID_ARGUMENT (unknown scope or role), NOT_FOUND."""
+    """Creates a key and returns it in full, this once. Errors: INVALID_ARGUMENT (unknown scope or role), NOT_FOUND,
+    PERMISSION_DENIED when the key could do more than the caller, ALREADY_EXISTS for a fixed key that exists.
+    """
     ListKeys: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ListKeysRequest, _auth_service_pb2.ListKeysResponse]
     """Lists the organisation's keys, newest first, without their secrets."""
     RotateKey: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.RotateKeyRequest, _auth_service_pb2.RotateKeyResponse]
     """Makes a second key of the same kind, scopes and name; the old one lives on for the overlap, 24 h by default.
-    Errors: NOT_FOUND; FAILED_PRECONDITION when two keys of that rotation are live already.
+    A key with an expiry hands on its lifetime. Errors: NOT_FOUND; FAILED_PRECONDITION when the key is not live or two
+    keys of that rotation are; PERMISSION_DENIED when the key can do more than the caller, who gets the new secret.
     """
     RevokeKey: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.RevokeKeyRequest, _auth_service_pb2.RevokeKeyResponse]
     """Revokes a key for ever; refused everywhere within 5 s. Idempotent. Errors: NOT_FOUND."""
@@ -68,7 +71,9 @@ class AuthServiceStub:
     RemoveDomain: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.RemoveDomainRequest, _auth_service_pb2.RemoveDomainResponse]
     """Takes a host name away. Errors: NOT_FOUND."""
     CreateRole: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.CreateRoleRequest, _auth_service_pb2.CreateRoleResponse]
-    """Creates a role: a name for a set of scopes. Errors: ALREADY_EXISTS, INVALID_ARGUMENT (unknown scope)."""
+    """Creates a role: a name for a set of scopes. Errors: ALREADY_EXISTS, INVALID_ARGUMENT (unknown scope),
+    PERMISSION_DENIED when the role could do more than the caller.
+    """
     ListRoles: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ListRolesRequest, _auth_service_pb2.ListRolesResponse]
     """Lists the roles: the built-in ones and the organisation's own."""
     ListAuditEntries: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ListAuditEntriesRequest, _auth_service_pb2.ListAuditEntriesResponse]
@@ -81,7 +86,7 @@ class AuthServiceAsyncStub(AuthServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ValidateKey: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ValidateKeyRequest, _auth_service_pb2.ValidateKeyResponse]  # type: ignore[assignment]
     """Says whose key this is. Errors: UNAUTHENTICATED with KEY_MALFORMED, KEY_UNKNOWN, KEY_REVOKED or KEY_EXPIRED;
-    PERMISSION_DENIED with ORGANIZATION_SUSPENDED.
+    PERMISSION_DENIED with ORGANIZATION_SUSPENDED; UNAVAILABLE for a key that is not known while the store is away.
     """
     WatchKeys: _aio.UnaryStreamMultiCallable[_auth_service_pb2.WatchKeysRequest, _auth_service_pb2.WatchKeysResponse]  # type: ignore[assignment]
     """Streams everything that a gateway needs to recognise keys and hosts: a snapshot, then every change, within 5 s.
@@ -98,12 +103,15 @@ class AuthServiceAsyncStub(AuthServiceStub):
     UpdateOrganization: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.UpdateOrganizationRequest, _auth_service_pb2.UpdateOrganizationResponse]  # type: ignore[assignment]
     """Renames, suspends or resumes an organisation. Errors: NOT_FOUND, INVALID_ARGUMENT."""
     CreateKey: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateKeyRequest, _auth_service_pb2.CreateKeyResponse]  # type: ignore[assignment]
-    """Creates a key and returns it in full, this once. Errors: INVALID_ARGUMENT (unknown scope or role), NOT_FOUND."""
+    """Creates a key and returns it in full, this once. Errors: INVALID_ARGUMENT (unknown scope or role), NOT_FOUND,
+    PERMISSION_DENIED when the key could do more than the caller, ALREADY_EXISTS for a fixed key that exists.
+    """
     ListKeys: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListKeysRequest, _auth_service_pb2.ListKeysResponse]  # type: ignore[assignment]
     """Lists the organisation's keys, newest first, without their secrets."""
     RotateKey: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RotateKeyRequest, _auth_service_pb2.RotateKeyResponse]  # type: ignore[assignment]
     """Makes a second key of the same kind, scopes and name; the old one lives on for the overlap, 24 h by default.
-    Errors: NOT_FOUND; FAILED_PRECONDITION when two keys of that rotation are live already.
+    A key with an expiry hands on its lifetime. Errors: NOT_FOUND; FAILED_PRECONDITION when the key is not live or two
+    keys of that rotation are; PERMISSION_DENIED when the key can do more than the caller, who gets the new secret.
     """
     RevokeKey: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RevokeKeyRequest, _auth_service_pb2.RevokeKeyResponse]  # type: ignore[assignment]
     """Revokes a key for ever; refused everywhere within 5 s. Idempotent. Errors: NOT_FOUND."""
@@ -114,7 +122,9 @@ class AuthServiceAsyncStub(AuthServiceStub):
     RemoveDomain: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RemoveDomainRequest, _auth_service_pb2.RemoveDomainResponse]  # type: ignore[assignment]
     """Takes a host name away. Errors: NOT_FOUND."""
     CreateRole: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateRoleRequest, _auth_service_pb2.CreateRoleResponse]  # type: ignore[assignment]
-    """Creates a role: a name for a set of scopes. Errors: ALREADY_EXISTS, INVALID_ARGUMENT (unknown scope)."""
+    """Creates a role: a name for a set of scopes. Errors: ALREADY_EXISTS, INVALID_ARGUMENT (unknown scope),
+    PERMISSION_DENIED when the role could do more than the caller.
+    """
     ListRoles: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListRolesRequest, _auth_service_pb2.ListRolesResponse]  # type: ignore[assignment]
     """Lists the roles: the built-in ones and the organisation's own."""
     ListAuditEntries: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListAuditEntriesRequest, _auth_service_pb2.ListAuditEntriesResponse]  # type: ignore[assignment]
@@ -130,7 +140,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_auth_service_pb2.ValidateKeyResponse, _abc.Awaitable[_auth_service_pb2.ValidateKeyResponse]]:
         """Says whose key this is. Errors: UNAUTHENTICATED with KEY_MALFORMED, KEY_UNKNOWN, KEY_REVOKED or KEY_EXPIRED;
-        PERMISSION_DENIED with ORGANIZATION_SUSPENDED.
+        PERMISSION_DENIED with ORGANIZATION_SUSPENDED; UNAVAILABLE for a key that is not known while the store is away.
         """
 
     @_abc_1.abstractmethod
@@ -189,7 +199,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.CreateKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_service_pb2.CreateKeyResponse, _abc.Awaitable[_auth_service_pb2.CreateKeyResponse]]:
-        """Creates a key and returns it in full, this once. Errors: INVALID_ARGUMENT (unknown scope or role), NOT_FOUND."""
+        """Creates a key and returns it in full, this once. Errors: INVALID_ARGUMENT (unknown scope or role), NOT_FOUND,
+        PERMISSION_DENIED when the key could do more than the caller, ALREADY_EXISTS for a fixed key that exists.
+        """
 
     @_abc_1.abstractmethod
     def ListKeys(
@@ -206,7 +218,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_auth_service_pb2.RotateKeyResponse, _abc.Awaitable[_auth_service_pb2.RotateKeyResponse]]:
         """Makes a second key of the same kind, scopes and name; the old one lives on for the overlap, 24 h by default.
-        Errors: NOT_FOUND; FAILED_PRECONDITION when two keys of that rotation are live already.
+        A key with an expiry hands on its lifetime. Errors: NOT_FOUND; FAILED_PRECONDITION when the key is not live or two
+        keys of that rotation are; PERMISSION_DENIED when the key can do more than the caller, who gets the new secret.
         """
 
     @_abc_1.abstractmethod
@@ -247,7 +260,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.CreateRoleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_service_pb2.CreateRoleResponse, _abc.Awaitable[_auth_service_pb2.CreateRoleResponse]]:
-        """Creates a role: a name for a set of scopes. Errors: ALREADY_EXISTS, INVALID_ARGUMENT (unknown scope)."""
+        """Creates a role: a name for a set of scopes. Errors: ALREADY_EXISTS, INVALID_ARGUMENT (unknown scope),
+        PERMISSION_DENIED when the role could do more than the caller.
+        """
 
     @_abc_1.abstractmethod
     def ListRoles(
