@@ -39,12 +39,17 @@ async def keep_running(
 
 @contextlib.asynccontextmanager
 async def running(name: str, work: Awaitable[None]) -> AsyncIterator[asyncio.Task[None]]:
-    """Run ``work`` as a task for the time of the block; cancel it and wait for it at the end."""
+    """Run ``work`` as a task for the time of the block; cancel it and wait for it at the end.
+
+    What the task failed with is raised then.
+    """
     task = asyncio.ensure_future(work)
     task.set_name(name)
     try:
         yield task
     finally:
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        # Not `await task`: our own cancellation, arriving just now, could not be told from the task's.
+        await asyncio.wait([task])
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error
