@@ -89,8 +89,10 @@ class Up:
         """Wait for the end and return the exit code."""
         code = self._process.wait(seconds)
         self._reader.join()
-        while (line := self._lines.get()) is not None:
-            self.output += line
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        while not self._lines.empty():
+            self.output += self._lines.get() or ""
         return code
 
 

@@ -9,7 +9,7 @@ from trellisctl import demo
 from trellisctl.errors import CommandError
 from trellisctl.installation import write_installation
 from trellisctl.up.data_directory import DataDirectory
-from trellisctl.up.plan import Options, Plan, make_plan
+from trellisctl.up.plan import GATEWAY_STAGE, Options, Plan, make_plan
 from trellisctl.up.ports import choose_ports
 from trellisctl.up.screen import Screen, open_screen
 from trellisctl.up.supervisor import Supervisor
@@ -34,9 +34,12 @@ async def run(options: Options, environment: Mapping[str, str]) -> None:
 
 
 async def _serve(options: Options, plan: Plan, supervisor: Supervisor, screen: Screen) -> None:
-    await supervisor.start()
+    edge = [child.name for child in plan.children if child.drain_stage == GATEWAY_STAGE]
+    await supervisor.start(*(child.name for child in plan.children if child.name not in edge))
+    # Before the gateways, which thus know the demo's keys and campaign from their first request on.
     if options.is_demo:
         await demo.seed(plan.installation)
+    await supervisor.start(*edge)
     screen.settle()
     screen.say(demo.invitation(plan.installation) if options.is_demo else _invitation(plan, options))
     if options.is_demo:

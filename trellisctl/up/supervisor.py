@@ -19,26 +19,23 @@ class Supervisor:
         self._screen = screen
         self._keepers: list[asyncio.Task[None]] = []
 
-    async def start(self) -> None:
-        """Start everything and return when all of it is ready.
+    async def start(self, *names: str) -> None:
+        """Start these processes (all when none is named) and return when each is ready.
 
         Raises StartError, naming the process and its last words, when one cannot become ready.
         """
-        for child in self.children.values():
+        starting = [self.children[name] for name in names or self.children]
+        for child in starting:
             needs = [self.children[name] for name in child.spec.needs]
             self._keepers.append(asyncio.create_task(child.keep_running(needs), name=child.spec.name))
-        everybody = asyncio.create_task(self._wait_until_all_were_ready())
+        everybody = asyncio.create_task(_wait_until_ready(starting))
         try:
             await asyncio.wait([everybody, *self._keepers], timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             self._raise_failure()
             if not everybody.done():
-                raise StartError(self._who_is_missing())
+                raise StartError(_who_is_missing(starting))
         finally:
             everybody.cancel()
-
-    async def _wait_until_all_were_ready(self) -> None:
-        for child in self.children.values():
-            await child.was_ready.wait()
 
     async def watch(self) -> None:
         """Return never; raise what a keeper failed by, which would leave its process without one."""
@@ -67,7 +64,12 @@ class Supervisor:
             if keeper.done() and not keeper.cancelled() and (failure := keeper.exception()) is not None:
                 raise failure
 
-    def _who_is_missing(self) -> str:
-        missing = [child for child in self.children.values() if not child.was_ready.is_set()]
-        lines = [f"  {child.spec.name}: {child.last_problem}" for child in missing]
-        return f"not ready after {START_SECONDS:g} s:\n" + "\n".join(lines)
+
+async def _wait_until_ready(children: Sequence[Child]) -> None:
+    for child in children:
+        await child.was_ready.wait()
+
+
+def _who_is_missing(children: Sequence[Child]) -> str:
+    lines = [f"  {c.spec.name}: {c.last_problem}" for c in children if not c.was_ready.is_set()]
+    return f"not ready after {START_SECONDS:g} s:\n" + "\n".join(lines)
