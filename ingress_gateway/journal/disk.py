@@ -9,6 +9,10 @@ from typing import Protocol
 class Disk(Protocol):
     """What the journal asks of a file system. Every method may raise OSError; none is retried on the same file."""
 
+    def make_directory(self, path: Path) -> None:
+        """Make ``path`` and the directories above it where they are missing, durably."""
+        ...
+
     def create(self, path: Path, size: int) -> int:
         """Create ``path``, which must not exist, reserve ``size`` bytes of zeros, and make its name durable."""
         ...
@@ -38,7 +42,7 @@ class Disk(Protocol):
         ...
 
     def remove(self, path: Path) -> None:
-        """Remove a file; one that is gone already is no error."""
+        """Remove a file; one that is gone already is no error. After a loss of power it may be back."""
         ...
 
     def names(self, directory: Path) -> list[str]:
@@ -48,6 +52,13 @@ class Disk(Protocol):
 
 class OsDisk:
     """The real file system."""
+
+    def make_directory(self, path: Path) -> None:
+        """Make the missing directories from the top down, and sync each one's name."""
+        missing = [directory for directory in (path, *path.parents) if not directory.exists()]
+        for directory in reversed(missing):
+            directory.mkdir(mode=0o700, exist_ok=True)
+            self._sync_directory(directory.parent)
 
     def create(self, path: Path, size: int) -> int:
         """Create and preallocate; a name that could not be made durable is removed again."""

@@ -1,12 +1,13 @@
 """The bytes of a segment: a header, then frames, then zeros.
 
-Segment header, 40 bytes: magic ``TRLJRNL1`` | 16 bytes journal id | u64 segment number | u32 zero | u32 CRC of that.
+Segment header, 40 bytes: magic ``TRLJRNL1`` | 20 bytes key | u64 segment number | u32 CRC of that.
 Frame: u32 payload length | u32 meta length | u32 CRC | u32 zero | u64 sequence | u64 batch | meta | payload.
 
 The payload is an encoded EventBatch; ``sequence`` is that of its first event; frames with the same ``batch`` are one
 batch, and the concatenation of their payloads is one EventBatch. Meta is a small JSON of what the payload holds, so
-that recovery need not decode events. The CRC begins with the journal's id and covers everything but itself, so bytes of
-another journal, or of a file's earlier life, never pass.
+that recovery need not decode events. The CRC begins with the journal's key and covers everything but itself, so bytes
+of another journal never pass. The key is the journal's id, 16 bytes that everybody may know, and 4 that nobody else
+does: no body can hold a frame that recovery would take for ours when the frame around it is torn.
 """
 
 import json
@@ -16,7 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 MAGIC = b"TRLJRNL1"
-SEGMENT_HEADER = struct.Struct("<8s16sQII")
+KEY_BYTES = 20
+ID_BYTES = 16
+SEGMENT_HEADER = struct.Struct("<8s20sQI")
 FRAME_HEADER = struct.Struct("<IIIIQQ")
 _NUMBERS = struct.Struct("<IIQQ")
 MAX_META_BYTES = 4 * 1024 * 1024
@@ -66,10 +69,12 @@ class Meta:
 class Frame:
     """A whole frame that was found in a segment."""
 
-    offset: int
-    """Of the payload, in the segment."""
-    length: int
-    """Of the payload."""
+    start: int
+    """Where it begins in the segment."""
+    end: int
+    """Where it ends."""
+    payload_length: int
+    """Its payload is the last so many bytes."""
     sequence: int
     batch: int
     meta: Meta
@@ -85,32 +90,32 @@ class Damage:
     """True for a tail: what a crash tore, or what followed it."""
 
 
-def encode_segment_header(journal_id: bytes, number: int) -> bytes:
-    """Return the header of segment ``number``; ``journal_id`` is 16 bytes."""
-    head = SEGMENT_HEADER.pack(MAGIC, journal_id, number, 0, 0)[:-4]
+def encode_segment_header(key: bytes, number: int) -> bytes:
+    """Return the header of segment ``number``."""
+    head = SEGMENT_HEADER.pack(MAGIC, key, number, 0)[:-4]
     return head + struct.pack("<I", zlib.crc32(head))
 
 
-def read_segment_header(data: bytes, journal_id: bytes) -> int | None:
-    """Return the segment's number, or None when the header is damaged or of another journal."""
+def read_segment_header(data: bytes) -> tuple[bytes, int] | None:
+    """Return a segment's key and number, or None when its header is damaged."""
     if len(data) < SEGMENT_HEADER.size:
         return None
-    magic, found_id, number, _, crc = SEGMENT_HEADER.unpack_from(data)
-    if magic != MAGIC or found_id != journal_id or zlib.crc32(data[: SEGMENT_HEADER.size - 4]) != crc:
+    magic, key, number, crc = SEGMENT_HEADER.unpack_from(data)
+    if magic != MAGIC or zlib.crc32(data[: SEGMENT_HEADER.size - 4]) != crc:
         return None
-    return int(number)
+    return bytes(key), int(number)
 
 
-def encode_frame(journal_id: bytes, sequence: int, batch: int, meta: bytes, payload: bytes) -> bytes:
+def encode_frame(key: bytes, sequence: int, batch: int, meta: bytes, payload: bytes) -> bytes:
     """Return a frame, ready to be written in one piece."""
-    crc = _crc(journal_id, len(payload), len(meta), sequence, batch, meta, payload)
+    crc = _crc(key, len(payload), len(meta), sequence, batch, meta, payload)
     return b"".join(
         (FRAME_HEADER.pack(len(payload), len(meta), crc, 0, sequence, batch), meta, payload),
     )
 
 
 def _crc(
-    journal_id: bytes,
+    key: bytes,
     payload_length: int,
     meta_length: int,
     sequence: int,
@@ -118,12 +123,12 @@ def _crc(
     meta: bytes | memoryview,
     payload: bytes | memoryview,
 ) -> int:
-    head = zlib.crc32(_NUMBERS.pack(payload_length, meta_length, sequence, batch), zlib.crc32(journal_id))
+    head = zlib.crc32(_NUMBERS.pack(payload_length, meta_length, sequence, batch), zlib.crc32(key))
     return zlib.crc32(payload, zlib.crc32(meta, head))
 
 
-def read_frame(data: memoryview, offset: int, journal_id: bytes) -> tuple[Frame, int] | None:
-    """Return the whole frame at ``offset`` and where it ends, or None when there is none."""
+def read_frame(data: memoryview, offset: int, key: bytes) -> Frame | None:
+    """Return the whole frame at ``offset``, or None when there is none."""
     if offset + FRAME_HEADER.size > len(data):
         return None
     payload_length, meta_length, crc, zero, sequence, batch = FRAME_HEADER.unpack_from(data, offset)
@@ -140,46 +145,46 @@ def read_frame(data: memoryview, offset: int, journal_id: bytes) -> tuple[Frame,
     ):
         return None
     meta_bytes, payload = data[meta_start:payload_start], data[payload_start:end]
-    if _crc(journal_id, payload_length, meta_length, sequence, batch, meta_bytes, payload) != crc:
+    if _crc(key, payload_length, meta_length, sequence, batch, meta_bytes, payload) != crc:
         return None
     try:
         meta = Meta.decode(bytes(meta_bytes))
     except ValueError:
         return None
-    return Frame(payload_start, payload_length, sequence, batch, meta), end
+    return Frame(offset, end, payload_length, sequence, batch, meta)
 
 
-def scan(data: memoryview, journal_id: bytes) -> Iterator[Frame | Damage]:
-    """Walk the frames of a segment from after its header; damage is reported and stepped over, zeros at the end not."""
-    offset = SEGMENT_HEADER.size
+def scan(data: memoryview, key: bytes, offset: int = SEGMENT_HEADER.size) -> Iterator[Frame | Damage]:
+    """Walk the frames of a segment from ``offset``; damage is reported and stepped over, zeros at the end not."""
+    raw: bytes | None = None
     while offset < len(data):
-        found = read_frame(data, offset, journal_id)
-        if found is not None:
-            frame, offset = found
+        frame = read_frame(data, offset, key)
+        if frame is not None:
+            offset = frame.end
             yield frame
             continue
-        resumed = _next_frame(data, offset + 1, journal_id)
+        raw = bytes(data) if raw is None else raw
+        resumed = _next_frame(data, raw, offset + 1, key)
         if resumed is not None:
             yield Damage(offset, resumed - offset, reaches_end=False)
             offset = resumed
             continue
-        rest = bytes(data[offset:]).rstrip(b"\0")
+        rest = raw[offset:].rstrip(b"\0")
         if rest:
             yield Damage(offset, len(rest), reaches_end=True)
         return
 
 
-def _next_frame(data: memoryview, start: int, journal_id: bytes) -> int | None:
+def _next_frame(data: memoryview, raw: bytes, start: int, key: bytes) -> int | None:
     """Find the next whole frame at or after ``start``.
 
-    A frame's fourth word is zero and its sequence is far below 2^56, so its header holds zero bytes at fixed places:
-    that rules out nearly every offset before anything is unpacked.
+    A frame's fourth word is zero, and zeros are rare in what we write: that rules out nearly every offset before
+    anything is unpacked.
     """
-    raw = bytes(data[start:])
-    position = raw.find(b"\0\0\0\0")
+    position = raw.find(b"\0\0\0\0", start + 12)
     while position != -1:
-        offset = start + position - 12
-        if offset >= start and read_frame(data, offset, journal_id) is not None:
+        offset = position - 12
+        if read_frame(data, offset, key) is not None:
             return offset
         if not any(raw[position : position + 4096]):
             position = _end_of_zeros(raw, position) - 4

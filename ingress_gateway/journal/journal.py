@@ -6,6 +6,7 @@ by ``disk_bytes_limit``.
 """
 
 import asyncio
+import errno
 import fcntl
 import os
 import threading
@@ -17,14 +18,8 @@ from queue import SimpleQueue
 from typing import Protocol
 
 from ingress_gateway.journal.disk import Disk, OsDisk
-from ingress_gateway.journal.frame import Meta
-from ingress_gateway.journal.recovery import (
-    POSITION_FILE,
-    Batch,
-    Recovered,
-    encode_position,
-    recover,
-)
+from ingress_gateway.journal.frame import Damage, Meta, scan
+from ingress_gateway.journal.recovery import POSITION_FILE, Batch, Position, Recovered, recover, set_aside
 from ingress_gateway.journal.segments import Extent, SegmentWriter
 from svc_runtime.errors import UnavailableError
 from svc_runtime.logs import get_logger
@@ -32,6 +27,7 @@ from svc_runtime.logs import get_logger
 LOCK_FILE = "lock"
 _LARGEST_GROUP_BYTES = 1024 * 1024
 _PAUSE_AFTER_FAILURE_SECONDS = 0.1
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _log = get_logger(__name__)
 
 
@@ -83,6 +79,9 @@ class _Group:
     byte_count: int = 0
     batch: int = 0
     timer: asyncio.TimerHandle | None = None
+    """Set while a waiter has not heard that it is overdue."""
+    told_count: int = 0
+    """Waiters that have heard it."""
 
 
 @dataclass(slots=True)
@@ -118,10 +117,13 @@ class Journal:
         self._limits = limits
         self._writer = writer
         self._loop = asyncio.get_running_loop()
-        self.journal_id = found.journal_id.hex()
+        self._key = found.key
+        self.journal_id = found.journal_id
         self.counters = JournalCounters(damaged_count=found.damaged_count)
         self.settled = found.settled
-        self._sequence = found.last_sequence
+        # Above all that an earlier run has used, even one whose position file or last frames are lost: no journal
+        # counts a million events a second since 1970. A number that comes twice would be taken for stored already.
+        self._sequence = max(found.last_sequence, time.time_ns() // 1000)
         self._segments = found.segments
         self._segment_bytes = found.segment_bytes
         self._last_sequences = found.last_sequences
@@ -139,8 +141,8 @@ class Journal:
         self._pending_bytes = 0
         self._fail_until = 0.0
         self._new_batch = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._keyle = asyncio.Event()
+        self._keyle.set()
         self._queue: SimpleQueue[_Group | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._write_groups, name="journal-writer", daemon=True)
         self._thread.start()
@@ -156,27 +158,22 @@ class Journal:
     ) -> "Journal":
         """Lock and recover a directory. Raises BlockingIOError when another process has it."""
         limits, disk = limits or JournalLimits(), disk or OsDisk()
+        disk.make_directory(directory)
         lock_descriptor = _lock(directory)
         try:
             found = await asyncio.to_thread(recover, disk, directory, spare_directory)
         except BaseException:
             os.close(lock_descriptor)
             raise
-        abandoned: list[OSError] = []
         writer = SegmentWriter(
             disk,
             directory,
-            found.journal_id,
+            found.key,
             next_number=found.next_segment,
             segment_bytes=limits.segment_bytes,
             spare_directory=spare_directory,
-            on_abandoned=abandoned.append,
         )
-        journal = cls(directory, lock_descriptor, found, writer, disk, limits)
-        journal._abandoned = abandoned  # counted by the writer thread, read as a length
-        return journal
-
-    _abandoned: list[OSError]
+        return cls(directory, lock_descriptor, found, writer, disk, limits)
 
     # -- append ---------------------------------------------------------------------------------------------------
 
@@ -216,6 +213,8 @@ class Journal:
         group.chunks.append(b"\x0a" + encode_varint(len(event)))
         group.chunks.append(event)
         group.waiters.append(waiter)
+        if group.timer is None:
+            group.timer = self._loop.call_later(self._limits.overdue_seconds, self._overdue, group)
         group.byte_count += size
         self._pending_bytes += size
         meta = group.meta
@@ -240,16 +239,18 @@ class Journal:
         if self._filling is not None:
             self._waiting.append(self._filling)
         group = self._filling = _Group(sequence, Meta(last_sequence=sequence))
-        group.timer = self._loop.call_later(self._limits.overdue_seconds, self._overdue, group)
         if self._in_flight is None and not self._waiting:
-            self._idle.clear()
+            self._keyle.clear()
             # At the end of this turn of the loop: everything that the turn read joins the group.
             self._loop.call_soon(self._hand_over)
         return group
 
     def _overdue(self, group: _Group) -> None:
+        """Tell who waits; who joins the group after that gets a timer of their own."""
         group.timer = None
-        for waiter in group.waiters:
+        waiters = group.waiters[group.told_count :]
+        group.told_count = len(group.waiters)
+        for waiter in waiters:
             waiter.overdue()
 
     def _hand_over(self) -> None:
@@ -261,7 +262,7 @@ class Journal:
         elif self._filling is not None:
             group, self._filling = self._filling, None
         else:
-            self._idle.set()
+            self._keyle.set()
             return
         group.meta.event_count = len(group.waiters)
         group.batch = self._batch_for(group)
@@ -275,7 +276,7 @@ class Journal:
             self._close_batch()
             batch = None
         if batch is None:
-            self._batch = batch = Batch(group.sequence, Meta(last_sequence=group.sequence), [])
+            self._batch = batch = Batch(group.sequence, Meta(last_sequence=group.sequence))
             self._batch_opened_at = self._loop.time()
             self._schedule_closing(self._limits.batch_seconds)
         return batch.sequence
@@ -285,10 +286,10 @@ class Journal:
     def _write_groups(self) -> None:
         while (group := self._queue.get()) is not None:
             started = time.perf_counter()
-            outcome: Extent | OSError
+            outcome: Extent | Exception
             try:
                 outcome = self._writer.write(group.sequence, group.batch, group.meta.encode(), b"".join(group.chunks))
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for a dead thread
                 outcome = error
             self.counters.write_seconds += time.perf_counter() - started
             try:
@@ -299,7 +300,7 @@ class Journal:
 
     # -- after a write --------------------------------------------------------------------------------------------
 
-    def _written(self, group: _Group, outcome: Extent | OSError) -> None:
+    def _written(self, group: _Group, outcome: Extent | Exception) -> None:
         self._in_flight = None
         self._pending_bytes -= group.byte_count
         if group.timer is not None:
@@ -310,7 +311,7 @@ class Journal:
             self._note_written(group, outcome)
         else:
             self._note_failed(group, outcome)
-        self.counters.abandoned_segment_count = len(self._abandoned)
+        self.counters.abandoned_segment_count = self._writer.abandoned_count
         # The next group goes to the disk while we answer this one.
         self._hand_over()
         for waiter in group.waiters:
@@ -320,24 +321,23 @@ class Journal:
         counters = self.counters
         counters.group_count += 1
         counters.written_event_count += group.meta.event_count
-        counters.written_byte_count += extent.length
+        counters.written_byte_count += extent.payload_length
         if extent.segment not in self._segments:
+            # A first frame that is larger than a segment has one of its own size.
+            size = max(self._limits.segment_bytes, extent.offset + extent.length)
             self._segments[extent.segment] = extent.path
-            self._segment_bytes[extent.segment] = self._limits.segment_bytes
-            self._disk_bytes += self._limits.segment_bytes
+            self._segment_bytes[extent.segment] = size
+            self._disk_bytes += size
         self._last_sequences[extent.segment] = group.meta.last_sequence
         self._count(group.meta, 1)
         batch = self._batch
         if batch is None:
             raise RuntimeError("a batch was closed while its group was being written")
-        if batch.extents:
-            batch.meta.add(group.meta)
-        else:
-            batch.meta = group.meta
-        batch.extents.append(extent)
-        batch.byte_count += extent.length
+        batch.take(group.meta, extent)
 
-    def _note_failed(self, group: _Group, error: OSError) -> None:
+    def _note_failed(self, group: _Group, error: Exception) -> None:
+        # What failed may be on the disk nevertheless: it must not be found in the batch of a later group.
+        self._close_batch()
         self.counters.failed_event_count += group.meta.event_count
         self._fail_until = self._loop.time() + _PAUSE_AFTER_FAILURE_SECONDS
         _log.error("journal write failed", event_count=group.meta.event_count, error=repr(error))
@@ -396,8 +396,29 @@ class Journal:
             pass
 
     def read(self, batch: Batch) -> bytes:
-        """Return a batch's EventBatch bytes. Blocks on the disk; call it in a thread."""
-        return b"".join(self._disk.read(e.path, e.offset, e.length) for e in batch.extents)
+        """Return a batch's EventBatch bytes. Blocks on the disk; call it in a thread.
+
+        Frames that were damaged since they were written are set aside and left out: the rest must not wait for them.
+        Raises OSError when the disk does not read.
+        """
+        payloads: list[bytes] = []
+        for extent in batch.extents:
+            try:
+                data = self._disk.read(extent.path, extent.offset, extent.length)
+            except FileNotFoundError:
+                data = b""
+            left = extent.payload_length
+            for item in scan(memoryview(data), self._key, 0):
+                if isinstance(item, Damage):
+                    stretch = data[item.offset : item.offset + item.length]
+                    set_aside(self._disk, self._directory, extent.path, extent.offset + item.offset, stretch)
+                else:
+                    payloads.append(data[item.end - item.payload_length : item.end])
+                    left -= item.payload_length
+            if left:
+                self.counters.damaged_count += 1
+                _log.error("a batch of the journal is damaged", sequence=batch.sequence, lost_byte_count=left)
+        return b"".join(payloads)
 
     def acknowledge(self, sequence: int) -> None:
         """Everything up to the batch ``sequence`` is stored for good."""
@@ -408,25 +429,33 @@ class Journal:
 
     async def checkpoint(self) -> None:
         """Remember what is settled, then remove the segments that hold nothing else: in that order."""
-        settled = self.settled
+        position = Position(self.settled, self._sequence).encode(self._key)
         oldest_needed = min(
             (batch.sequence for batch in (*list(self._ready)[:1], *([self._batch] if self._batch else []))),
             default=self._sequence + 1,
         )
+        current = self._writer.current_number
         removable = [
             number
             for number, last in self._last_sequences.items()
-            if last < oldest_needed and number != self._writer.current_number and number in self._segments
+            if last < oldest_needed and number != current and number in self._segments
         ]
-        await asyncio.to_thread(
-            self._disk.replace,
-            self._directory / POSITION_FILE,
-            encode_position(bytes.fromhex(self.journal_id), settled),
-        )
+        path = self._directory / POSITION_FILE
+        try:
+            await asyncio.to_thread(self._disk.replace, path, position)
+        except OSError as error:
+            if error.errno not in _NO_SPACE or not removable:
+                raise
+            # We have filled the disk ourselves: there is no room for the position before a segment makes it.
+            await self._remove(removable.pop(0))
+            await asyncio.to_thread(self._disk.replace, path, position)
         for number in removable:
-            await asyncio.to_thread(self._disk.remove, self._segments[number])
-            del self._segments[number], self._last_sequences[number]
-            self._disk_bytes -= self._segment_bytes.pop(number)
+            await self._remove(number)
+
+    async def _remove(self, number: int) -> None:
+        await asyncio.to_thread(self._disk.remove, self._segments[number])
+        del self._segments[number], self._last_sequences[number]
+        self._disk_bytes -= self._segment_bytes.pop(number)
 
     # -- state ----------------------------------------------------------------------------------------------------
 
@@ -452,7 +481,7 @@ class Journal:
     async def flush(self) -> None:
         """Wait until everything appended so far is on disk or failed, and close the batch."""
         while self._in_flight is not None or self._filling is not None:
-            await self._idle.wait()
+            await self._keyle.wait()
         self._close_batch()
 
     async def close(self) -> None:
@@ -462,12 +491,13 @@ class Journal:
         await asyncio.to_thread(self._thread.join)
         try:
             await self.checkpoint()
+        except OSError as error:
+            _log.warning("the journal's position could not be saved", error=repr(error))
         finally:
             os.close(self._lock_descriptor)
 
 
 def _lock(directory: Path) -> int:
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(directory / LOCK_FILE, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

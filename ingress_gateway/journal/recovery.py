@@ -3,15 +3,26 @@
 import json
 import secrets
 import zlib
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ingress_gateway.journal.disk import Disk
-from ingress_gateway.journal.frame import SEGMENT_HEADER, Damage, Frame, Meta, read_segment_header, scan
+from ingress_gateway.journal.frame import (
+    ID_BYTES,
+    KEY_BYTES,
+    SEGMENT_HEADER,
+    Damage,
+    Frame,
+    Meta,
+    read_segment_header,
+    scan,
+)
 from ingress_gateway.journal.segments import SUFFIX, Extent
 from svc_runtime.logs import get_logger
 
-ID_FILE = "journal.id"
+KEY_FILE = "journal.key"
 POSITION_FILE = "position"
 QUARANTINE_DIRECTORY = "quarantine"
 _log = get_logger(__name__)
@@ -24,15 +35,44 @@ class Batch:
     sequence: int
     """Of its first event."""
     meta: Meta
-    extents: list[Extent]
+    extents: list[Extent] = field(default_factory=list)
     byte_count: int = 0
+    """Of its payloads."""
+
+    def take(self, meta: Meta, extent: Extent) -> None:
+        """Take in the group that follows."""
+        if self.extents:
+            self.meta.add(meta)
+        else:
+            self.meta = meta
+        joined = self.extents[-1].joined(extent) if self.extents else None
+        if joined is None:
+            self.extents.append(extent)
+        else:
+            self.extents[-1] = joined
+        self.byte_count += extent.payload_length
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """What a journal remembers of itself beside its segments."""
+
+    settled: int = 0
+    """Batches up to this sequence are stored for good."""
+    last_sequence: int = 0
+    """No event had a higher one."""
+
+    def encode(self, key: bytes) -> bytes:
+        """Return the bytes of the position file."""
+        held = {"key": key.hex(), "settled": self.settled, "last_sequence": self.last_sequence}
+        return _with_crc(json.dumps(held))
 
 
 @dataclass(slots=True)
 class Recovered:
     """What a directory held."""
 
-    journal_id: bytes
+    key: bytes
     settled: int = 0
     """Batches up to this sequence are stored, as far as the position file knows."""
     last_sequence: int = 0
@@ -46,15 +86,18 @@ class Recovered:
     last_sequences: dict[int, int] = field(default_factory=dict)
     """Highest sequence in each segment."""
     damaged_count: int = 0
-    """Stretches that were set aside in the quarantine directory."""
+    """Stretches that were set aside in the quarantine directory, and segments that could not be read."""
+
+    @property
+    def journal_id(self) -> str:
+        """The part of the key that everybody may know, in hex."""
+        return self.key[:ID_BYTES].hex()
 
 
 def recover(disk: Disk, directory: Path, spare_directory: Path | None = None) -> Recovered:
     """Read a journal back: whole frames in order, each once; what is damaged is set aside, never deleted."""
-    found = Recovered(journal_id=_journal_id(disk, directory))
     if spare_directory is not None:
-        spare_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    found.settled = found.last_sequence = _read_position(disk, directory, found.journal_id)
+        disk.make_directory(spare_directory)
     paths = [
         base / name
         for base in (directory, spare_directory)
@@ -62,107 +105,158 @@ def recover(disk: Disk, directory: Path, spare_directory: Path | None = None) ->
         for name in disk.names(base)
         if name.endswith(SUFFIX)
     ]
-    seen = 0
-    for path in sorted(paths, key=lambda p: p.name):
-        number = int(path.name.removesuffix(SUFFIX)) if path.name.removesuffix(SUFFIX).isdigit() else 0
+    paths.sort(key=lambda path: path.name)
+    return _Reading(disk, directory, paths).run()
+
+
+class _Reading:
+    """One pass over the segments."""
+
+    def __init__(self, disk: Disk, directory: Path, paths: list[Path]) -> None:
+        self._disk = disk
+        self._directory = directory
+        self._paths = paths
+        self._seen = 0
+        """Highest sequence of a frame that was taken."""
+        self._found = Recovered(key=_key(disk, directory, paths))
+
+    def run(self) -> Recovered:
+        found = self._found
+        position = _read_position(self._disk, self._directory, found.key)
+        found.settled = position.settled
+        for path in self._paths:
+            self._read_segment(path)
+        found.last_sequence = max(position.settled, position.last_sequence, self._seen)
+        return found
+
+    def _read_segment(self, path: Path) -> None:
+        found = self._found
+        stem = path.name.removesuffix(SUFFIX)
+        number = int(stem) if stem.isdecimal() and stem.isascii() else 0
         found.next_segment = max(found.next_segment, number + 1)
-        data = disk.read(path, 0, disk.size(path))
-        if read_segment_header(data, found.journal_id) != number:
-            if data.strip(b"\0"):
-                found.damaged_count += 1
-                _set_aside(disk, directory, path, 0, data)
-            disk.remove(path)
-            continue
+        try:
+            data = self._disk.read(path, 0, self._disk.size(path))
+        except OSError as error:
+            found.damaged_count += 1
+            _log.error("a segment cannot be read; it stays where it is", path=str(path), error=repr(error))
+            return
+        is_headed = read_segment_header(data) == (found.key, number)
+        items = list(scan(memoryview(data), found.key))
+        if not is_headed and not any(isinstance(item, Frame) for item in items):
+            # Of another journal, or power was lost before anything was in it.
+            if not data.strip(b"\0") or self._set_aside(path, 0, data):
+                self._disk.remove(path)
+            return
+        if not is_headed:
+            self._set_aside(path, 0, data[: SEGMENT_HEADER.size])
         found.segments[number] = path
         found.segment_bytes[number] = len(data)
-        seen = _read_segment(disk, directory, path, number, data, seen, found)
-    found.last_sequence = max(found.last_sequence, seen)
-    return found
+        found.last_sequences[number] = self._take_frames(number, path, data, items)
+
+    def _take_frames(self, number: int, path: Path, data: bytes, items: list[Frame | Damage]) -> int:
+        """Take the frames of one segment in; return the highest sequence in it."""
+        highest = 0
+        for item in items:
+            if isinstance(item, Damage):
+                self._set_aside(path, item.offset, data[item.offset : item.offset + item.length])
+                continue
+            highest = max(highest, item.meta.last_sequence)
+            # A frame that failed to sync was written again elsewhere; both may have reached the disk.
+            if item.sequence > self._seen:
+                self._seen = item.meta.last_sequence
+                self._take(item, Extent(number, path, item.start, item.end - item.start, item.payload_length))
+        return highest
+
+    def _take(self, frame: Frame, extent: Extent) -> None:
+        batches = self._found.batches
+        if frame.batch <= self._found.settled:
+            return
+        if not batches or batches[-1].sequence != frame.batch:
+            batches.append(Batch(frame.batch, frame.meta))
+        batches[-1].take(frame.meta, extent)
+
+    def _set_aside(self, path: Path, offset: int, data: bytes) -> bool:
+        self._found.damaged_count += 1
+        return set_aside(self._disk, self._directory, path, offset, data)
 
 
-def _read_segment(
-    disk: Disk, directory: Path, path: Path, number: int, data: bytes, seen: int, found: Recovered
-) -> int:
-    """Take the frames of one segment in; return the highest sequence seen so far."""
-    highest = 0
-    for item in scan(memoryview(data), found.journal_id):
-        if isinstance(item, Damage):
-            found.damaged_count += 1
-            _set_aside(disk, directory, path, item.offset, data[item.offset : item.offset + item.length])
-            continue
-        highest = max(highest, item.meta.last_sequence)
-        # A frame that failed to sync was written again elsewhere; both may have reached the disk.
-        if item.sequence > seen:
-            seen = item.meta.last_sequence
-            _take(item, Extent(number, path, item.offset, item.length), found)
-    found.last_sequences[number] = highest
-    return seen
+def set_aside(disk: Disk, directory: Path, path: Path, offset: int, data: bytes) -> bool:
+    """Keep damaged bytes of a segment where an operator can look at them; return False when the disk does not take
+    them: that must not stop anybody."""
+    target = directory / QUARANTINE_DIRECTORY / f"{path.stem}-{offset}.bytes"
+    try:
+        disk.make_directory(target.parent)
+        disk.replace(target, data)
+    except OSError as error:
+        _log.error("damaged bytes of the journal could not be set aside", path=str(target), error=repr(error))
+        return False
+    _log.error("damaged bytes of the journal set aside", path=str(target), byte_count=len(data))
+    return True
 
 
-def _take(frame: Frame, extent: Extent, found: Recovered) -> None:
-    if frame.batch <= found.settled:
-        return
-    last = found.batches[-1] if found.batches else None
-    if last is not None and last.sequence == frame.batch:
-        last.meta.add(frame.meta)
-        last.extents.append(extent)
-        last.byte_count += extent.length
-    else:
-        found.batches.append(Batch(frame.batch, frame.meta, [extent], extent.length))
+# -- small files ------------------------------------------------------------------------------------------------------
 
 
-def _journal_id(disk: Disk, directory: Path) -> bytes:
-    path = directory / ID_FILE
-    if ID_FILE in disk.names(directory):
-        text = disk.read(path, 0, 64).decode("ascii", "replace").strip()
-        try:
-            held = bytes.fromhex(text)
-        except ValueError:
-            held = b""
-        if len(held) == 16:
-            return held
-        _log.error("the journal's id file is damaged; its segments tell the id", path=str(path))
-    journal_id = _id_from_segments(disk, directory) or secrets.token_bytes(16)
-    disk.replace(path, journal_id.hex().encode() + b"\n")
-    return journal_id
-
-
-def _id_from_segments(disk: Disk, directory: Path) -> bytes | None:
-    for name in disk.names(directory):
-        if name.endswith(SUFFIX):
-            header = disk.read(directory / name, 0, SEGMENT_HEADER.size)
-            if len(header) == SEGMENT_HEADER.size:
-                candidate = SEGMENT_HEADER.unpack(header)[1]
-                if read_segment_header(header, candidate) is not None:
-                    return bytes(candidate)
-    return None
-
-
-def encode_position(journal_id: bytes, settled: int) -> bytes:
-    """Return the bytes of a position file."""
-    text = json.dumps({"journal_id": journal_id.hex(), "settled": settled})
+def _with_crc(text: str) -> bytes:
     return f"{text}\n{zlib.crc32(text.encode()):08x}\n".encode()
 
 
-def _read_position(disk: Disk, directory: Path, journal_id: bytes) -> int:
-    """Return the settled sequence; 0 when the file is missing, damaged or foreign: then everything is sent again."""
-    if POSITION_FILE not in disk.names(directory):
-        return 0
-    text, _, crc = disk.read(directory / POSITION_FILE, 0, 4096).decode("utf-8", "replace").strip().partition("\n")
+def _read_with_crc(disk: Disk, path: Path) -> str | None:
+    """Return the text of a small file; None when it is missing or damaged."""
     try:
-        is_whole = int(crc, 16) == zlib.crc32(text.encode())
-        held = json.loads(text)
-        if is_whole and held["journal_id"] == journal_id.hex():
-            return int(held["settled"])
-    except (ValueError, KeyError, TypeError):
+        if path.name not in disk.names(path.parent):
+            return None
+        text, _, crc = disk.read(path, 0, 4096).decode("ascii").rstrip("\n").partition("\n")
+        if len(crc) == 8 and int(crc, 16) == zlib.crc32(text.encode()):
+            return text
+    except (OSError, ValueError):
         pass
-    _log.warning("the journal's position file is not usable; sending all again")
-    return 0
+    _log.error("a file of the journal is damaged", path=str(path))
+    return None
 
 
-def _set_aside(disk: Disk, directory: Path, path: Path, offset: int, data: bytes) -> None:
-    """Keep damaged bytes where an operator can look at them."""
-    target = directory / QUARANTINE_DIRECTORY / f"{path.stem}-{offset}.bytes"
-    target.parent.mkdir(exist_ok=True)
-    disk.replace(target, data)
-    _log.error("damaged bytes of the journal set aside", path=str(target), byte_count=len(data))
+def _read_position(disk: Disk, directory: Path, key: bytes) -> Position:
+    """Return the position; zeros when the file is missing, damaged or foreign: then everything is sent again."""
+    held = _held_position(disk, directory)
+    return held[1] if held is not None and held[0] == key else Position()
+
+
+def _held_position(disk: Disk, directory: Path) -> tuple[bytes, Position] | None:
+    """Return the key and the position in the position file, or None."""
+    text = _read_with_crc(disk, directory / POSITION_FILE)
+    if text is None:
+        return None
+    try:
+        held = json.loads(text)
+        return bytes.fromhex(held["key"]), Position(int(held["settled"]), int(held["last_sequence"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _key(disk: Disk, directory: Path, segments: list[Path]) -> bytes:
+    """Return the journal's key; where its file is missing or damaged, the position or the segments tell it."""
+    text = _read_with_crc(disk, directory / KEY_FILE)
+    if text is not None and len(text) == 2 * KEY_BYTES:
+        return bytes.fromhex(text)
+    position = _held_position(disk, directory)
+    if position is not None:
+        key = position[0]
+    else:
+        keys = Counter(_segment_keys(disk, segments))
+        key = keys.most_common(1)[0][0] if keys else secrets.token_bytes(KEY_BYTES)
+    try:
+        disk.replace(directory / KEY_FILE, _with_crc(key.hex()))
+    except OSError as error:
+        # A full disk stops nobody: the segments will tell the key again.
+        _log.error("the journal's key could not be saved", error=repr(error))
+    return key
+
+
+def _segment_keys(disk: Disk, segments: list[Path]) -> Iterator[bytes]:
+    for path in segments:
+        try:
+            header = read_segment_header(disk.read(path, 0, SEGMENT_HEADER.size))
+        except OSError:
+            continue
+        if header is not None:
+            yield header[0]
