@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from trellisctl.up.plan import Options
+from trellisctl.up.plan import DEFAULT_DATA_DIR, Options
 from trellisctl.up.run import run
 
 DEFAULT_WORKERS = min(2, os.cpu_count() or 1)
@@ -25,7 +25,7 @@ def _up(
     ] = False,
     data_dir: Annotated[
         Path, typer.Option(envvar="TRELLIS_DATA_DIR", help="Where everything is kept.", file_okay=False)
-    ] = Path(".trellis"),
+    ] = DEFAULT_DATA_DIR,
     http_host: Annotated[
         str, typer.Option(envvar="TRELLIS_HTTP_HOST", help="Address that the gateway listens on.")
     ] = "127.0.0.1",

@@ -16,6 +16,7 @@ from trellisctl.up.data_directory import DataDirectory, Secrets
 from trellisctl.up.ports import Ports
 from trellisctl.up.probes import grpc_health, http_ready, postgres_provided
 
+DEFAULT_DATA_DIR = Path(".trellis")
 POSTGRES = "postgresql"
 GATEWAY_STAGE, ANALYTICS_STAGE, ATTRIBUTION_STAGE, AUTH_STAGE, CAPTURE_STAGE, POSTGRES_STAGE = range(6)
 

@@ -1,6 +1,7 @@
 """``trellis up`` from its first line to its last."""
 
 import asyncio
+import shlex
 import signal
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
@@ -9,7 +10,7 @@ from trellisctl import demo
 from trellisctl.errors import CommandError
 from trellisctl.installation import write_installation
 from trellisctl.up.data_directory import DataDirectory
-from trellisctl.up.plan import GATEWAY_STAGE, Options, Plan, make_plan
+from trellisctl.up.plan import DEFAULT_DATA_DIR, GATEWAY_STAGE, Options, Plan, make_plan
 from trellisctl.up.ports import choose_ports
 from trellisctl.up.screen import Screen, open_screen
 from trellisctl.up.supervisor import Supervisor
@@ -85,4 +86,11 @@ class _StopSignals:
 
 
 def _invitation(plan: Plan, options: Options) -> str:
-    return f"Trellis is ready on {plan.installation.http_url}, data in {options.data_dir.absolute()}."
+    place = f" --data-dir {shlex.quote(str(options.data_dir))}" if options.data_dir != DEFAULT_DATA_DIR else ""
+    return f"""
+Trellis is ready on {plan.installation.http_url}. To begin with, give an organisation a host and a key:
+
+  trellis org create{place} --id org_example 'Example Ltd'
+  trellis domain add{place} --org org_example track.example.com
+  trellis key create{place} --org org_example --name 'first key' --role owner
+"""
