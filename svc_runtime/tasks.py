@@ -41,15 +41,22 @@ async def keep_running(
 async def running(name: str, work: Awaitable[None]) -> AsyncIterator[asyncio.Task[None]]:
     """Run ``work`` as a task for the time of the block; cancel it and wait for it at the end.
 
-    What the task failed with is raised then.
+    What the task failed with is raised then, unless the block itself raised something.
     """
     task = asyncio.ensure_future(work)
     task.set_name(name)
     try:
         yield task
-    finally:
-        task.cancel()
-        # Not `await task`: our own cancellation, arriving just now, could not be told from the task's.
-        await asyncio.wait([task])
-        if not task.cancelled() and (error := task.exception()) is not None:
-            raise error
+    except BaseException:
+        await _end(task)
+        raise
+    if (error := await _end(task)) is not None:
+        raise error
+
+
+async def _end(task: asyncio.Task[None]) -> BaseException | None:
+    """Cancel the task, wait for it and return what it failed with."""
+    task.cancel()
+    # Not `await task`: our own cancellation, arriving just now, could not be told from the task's.
+    await asyncio.wait([task])
+    return None if task.cancelled() else task.exception()

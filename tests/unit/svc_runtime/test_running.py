@@ -54,3 +54,32 @@ async def test_a_cancellation_that_comes_while_the_task_is_ending_is_not_lost() 
     async with asyncio.timeout(1):
         with pytest.raises(asyncio.CancelledError):
             await task
+
+
+async def test_a_cancellation_is_not_replaced_by_what_the_task_failed_with() -> None:
+    async def work() -> None:
+        raise ConnectionError("gone")
+
+    async def outer() -> None:
+        async with running("work", work()) as inner:
+            await asyncio.wait([inner])
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(outer())
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_what_the_block_raises_comes_before_what_the_task_failed_with() -> None:
+    async def work() -> None:
+        raise ConnectionError("gone")
+
+    async def block() -> None:
+        async with running("work", work()):
+            await asyncio.sleep(0)
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        await block()
