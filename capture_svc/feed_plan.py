@@ -40,11 +40,16 @@ def plan_page(
         queues[batch.journal_id].append(batch)
     taken: list[SettledBatch] = []
     count = size = 0
+    has_begun = False
     turns = deque(journal_id for journal_id in order if queues[journal_id])
     while turns:
         batch = queues[turns[0]].popleft()
-        if taken and (count + batch.stored_count > max_event_count or size + batch.byte_count > MOST_BYTES):
+        is_begun = bool(batch.stored_count) and positions[batch.journal_id] >= batch.sequence
+        is_over = count + batch.stored_count > max_event_count or size + batch.byte_count > MOST_BYTES
+        # Of a begun batch the receipt does not say how much is left: one in a page, whose rest is counted.
+        if taken and (is_over or (is_begun and has_begun)):
             break
+        has_begun = has_begun or is_begun
         taken.append(batch)
         count, size = count + batch.stored_count, size + batch.byte_count
         if count >= max_event_count:

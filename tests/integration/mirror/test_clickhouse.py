@@ -3,9 +3,7 @@
 import asyncio
 import uuid
 from base64 import b64decode
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
@@ -15,8 +13,7 @@ from capture_svc.mirror.rows import rows_of
 from capture_svc.mirror.state import Batch, MirrorState, Part, RefusedRow
 from capture_svc.mirror.state_store import MirrorStateStore, MirrorTakenError
 from capture_svc.store.clickhouse import ClickHouseEventStore
-from capture_svc.store.connect import ClickHouse, parse_dsn, select
-from capture_svc.store.migrate import migrate
+from capture_svc.store.connect import ClickHouse, select
 from capture_svc.store.mirror_state import ClickHouseMirrorStateStore
 from tests.unit.mirror.fakes import MemoryStateStore, event
 from trellis.capture.v1 import event_pb2
@@ -25,15 +22,6 @@ pytestmark = pytest.mark.store
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 BATCH = Batch(b"\x00", b"\xff", {"a": 2**64 - 1}, 7, NOW, parts=(Part(), Part(after=("a", 3))))
-
-
-@pytest.fixture(scope="module")
-def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
-    directory: Path = tmp_path_factory.mktemp("chdb")
-    found = ClickHouse(parse_dsn(f"chdb://{directory}"))
-    asyncio.run(migrate(found))
-    yield found
-    asyncio.run(found.close())
 
 
 class Place(Protocol):
