@@ -81,8 +81,7 @@ class GatewayProtocol(RequestHandler):
         super().__init__(
             server,
             loop=server.loop,
-            # Idle and slow connections are swept, without a timer for each.
-            keepalive_timeout=0,
+            keepalive_timeout=settings.idle_seconds,
             access_log=None,  # type: ignore[arg-type]  # None turns it off; aiohttp's annotation is too narrow
             max_line_size=settings.max_line_bytes,
             max_field_size=settings.max_line_bytes,
@@ -168,14 +167,11 @@ class GatewayProtocol(RequestHandler):
     def _receive_slow(self, data: bytes) -> None:
         count = self._request_count
         super().data_received(data)
-        if self._request_count > count or self._is_receiving_body():
+        if self._request_count > count:
             self._receiving_since = None
-        elif self._receiving_since is None:
+        elif self._receiving_since is None and self._is_waiting():
+            # Not the body of a request that is being answered: those have a time-out of their own.
             self._receiving_since = self._loop.time()
-
-    def _is_receiving_body(self) -> bool:
-        request = self._current_request
-        return request is not None and not request._payload.is_eof()
 
     def _start_slow(self) -> None:
         self._server.counters.slow_request_count += 1
