@@ -120,6 +120,7 @@ class MemoryStateStore:
         self.trouble = trouble or Trouble()
         self.states: list[str] = []
         self.aside: dict[Key, str] = {}
+        self.event_count = 0
 
     async def read(self) -> MirrorState:
         """Return the newest state."""
@@ -145,8 +146,8 @@ class MemoryStateStore:
         self.trouble.pass_point()
 
     async def feed_event_count(self) -> int:
-        """Nothing here counts."""
-        return 0
+        """Return what a test has set: this store has no events."""
+        return self.event_count
 
 
 @dataclass

@@ -396,3 +396,33 @@ async def test_a_replica_that_finds_another_at_work_stands_by(monkeypatch: pytes
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not world.warehouse.sent
+
+
+async def test_the_backlog_is_told_in_events_and_seconds_also_while_bigquery_is_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = _filled(World())
+    world.states.event_count = len(world.feed.keys)
+    told: dict[str, list[float]] = {"events": [], "seconds": []}
+    monkeypatch.setattr(mirroring, "REPORT_SECONDS", 0.001)
+    monkeypatch.setattr(mirroring.metrics.backlog_events, "set", told["events"].append)
+    monkeypatch.setattr(mirroring.metrics.backlog_seconds, "set", told["seconds"].append)
+    mirror = world.mirror()
+    for _ in range(2):
+        await mirror.step()  # one batch of 50, loaded
+    report = asyncio.create_task(mirror.report_backlog())
+    with pytest.MonkeyPatch.context() as down:
+        down.setattr(world.warehouse, "load", _unavailable)
+        await mirror.step()
+        with pytest.raises(WarehouseUnavailableError):
+            await mirror.step()
+        await asyncio.sleep(0.05)
+    assert set(told["events"]) == {70}
+    assert sorted(told["seconds"]) == told["seconds"]
+    assert told["seconds"][0] >= 3600  # the feed's watermark is an hour old, and stays so
+    await world.run()
+    mirror.forget()
+    await mirror.step()
+    await asyncio.sleep(0.05)
+    report.cancel()
+    assert told["events"][-1] == 0
