@@ -1,0 +1,59 @@
+"""One line of the table."""
+
+import dataclasses
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Figure:
+    """What was measured, what it was measured against in the same run, and what is wanted of it."""
+
+    name: str
+    measured: str
+    """With its unit."""
+    comparison: str = ""
+    """What it is measured against, with its unit; empty where the figure stands alone."""
+    result: str = ""
+    """The ratio or value that is judged."""
+    wanted: str = ""
+    """What it should be; empty for a figure that is only reported."""
+    is_met: bool | None = None
+    """None for a figure that is only reported."""
+    details: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Everything behind it, for ``bench.json``."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ratios:
+    """Quotients of measurements that ran in turn."""
+
+    values: tuple[float, ...]
+
+    @classmethod
+    def of(cls, ours: Sequence[float], theirs: Sequence[float]) -> "Ratios":
+        """Divide round by round."""
+        return cls(tuple(a / b if b else 0.0 for a, b in zip(ours, theirs, strict=True)))
+
+    @property
+    def median(self) -> float:
+        """The one that counts."""
+        return median(self.values)
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({min(self.values):.2f}-{max(self.values):.2f})"
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """Return the figures as text in columns."""
+    head = ("figure", "measured", "in the same run", "result", "wanted", "")
+    rows = [
+        (f.name, f.measured, f.comparison, f.result, f.wanted, {None: "", True: "met", False: "NOT MET"}[f.is_met])
+        for f in figures
+    ]
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)
+    ]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])

@@ -1,0 +1,100 @@
+"""The mesh that the scenarios share, their seeds, and the lines that they leave in the terminal."""
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.scenario import Scenario, forget, new_mesh
+from tests.mesh.mesh import Mesh
+
+_LINES: list[str] = []
+
+
+class KeptMesh:
+    """One mesh for many scenarios: starting it takes longer than most of them. A scenario that fails takes it along."""
+
+    def __init__(self, base: Path) -> None:
+        self._base = base
+        self._count = 0
+        self._mesh: Mesh | None = None
+
+    async def lend(self) -> Mesh:
+        """Return it with every process ready and the usual settings."""
+        if self._mesh is None:
+            self._count += 1
+            self._mesh = await new_mesh(self._base / str(self._count))
+        await self._mesh.start()
+        await self._mesh.wait_ready()
+        return self._mesh
+
+    def drop(self) -> None:
+        """End it; the next one is new."""
+        if self._mesh is not None:
+            forget(self._mesh)
+            self._mesh = None
+
+
+@pytest.fixture(scope="session")
+def kept_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeptMesh]:
+    """The mesh of the session."""
+    kept = KeptMesh(tmp_path_factory.mktemp("mesh"))
+    yield kept
+    kept.drop()
+
+
+@pytest.fixture
+def seed() -> int:
+    """What decides every random choice: TRELLIS_FAULT_SEED, or chance. It is printed with the scenario's line."""
+    return int(os.environ.get("TRELLIS_FAULT_SEED", "0")) or secrets.randbelow(10**6) + 1
+
+
+@pytest.fixture
+def rounds() -> int:
+    """How many times the kill test kills."""
+    return int(os.environ.get("TRELLIS_FAULT_ROUNDS", "20"))
+
+
+@pytest.fixture
+async def scenario(
+    request: pytest.FixtureRequest, kept_mesh: KeptMesh, seed: int, tmp_path: Path
+) -> AsyncIterator[Scenario]:
+    """A scenario on the shared mesh."""
+    print(f"seed {seed}")
+    made = Scenario(request.node.name.removeprefix("test_"), await kept_mesh.lend(), seed=seed)
+    settings = {name: process.launch.environment for name, process in made.mesh.processes.items()}
+    yield made
+    made.ledger.save(tmp_path / "ledger.jsonl")
+    if made.line:
+        _LINES.append(f"{made.line} (seed {seed})")
+    report = request.node.stash.get(_PASSED, False)
+    if not report:
+        kept_mesh.drop()
+        return
+    for name, environment in settings.items():
+        process = made.mesh[name]
+        if process.launch.environment != environment:
+            process.launch.environment = environment
+            process.kill()
+
+
+_PASSED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Tell the fixture whether its test passed."""
+    report = yield
+    if call.when == "call":
+        item.stash[_PASSED] = call.excinfo is None
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print one line per scenario."""
+    if _LINES:
+        terminalreporter.section("faults")
+        for line in _LINES:
+            terminalreporter.write_line(line)

@@ -1,0 +1,37 @@
+"""``kill -9`` at random moments under load: nothing acknowledged is lost, and nothing is there twice."""
+
+import asyncio
+
+import pytest
+
+from tests.faults.ledger import Fate
+from tests.faults.scenario import GENEROUS_BUDGET_MS, Scenario
+from tests.mesh.mesh import ATTRIBUTION, AUTH, CAPTURE
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
+
+_RATE = 500.0
+_LATE_AFTER_SECONDS = GENEROUS_BUDGET_MS / 1000 * 0.9
+
+
+async def test_kills_of_each_process_and_of_all_at_once(scenario: Scenario, rounds: int) -> None:
+    mesh = scenario.mesh
+    victims = [*((name,) for name in (*scenario.gateways, CAPTURE, AUTH, ATTRIBUTION)), scenario.gateways]
+    victims.append((*scenario.gateways, CAPTURE, AUTH, ATTRIBUTION))
+    await scenario.use_generous_budget()
+    order: list[tuple[str, ...]] = []
+    async with scenario.load(rate=_RATE, late_after_seconds=_LATE_AFTER_SECONDS).running():
+        for _ in range(rounds):
+            order = order or scenario.random.sample(victims, len(victims))
+            killed = order.pop()
+            await asyncio.sleep(scenario.random.uniform(0.1, 0.8))
+            await asyncio.to_thread(mesh.kill, *killed)
+            await asyncio.sleep(scenario.random.uniform(0.0, 0.3))
+            await mesh.start()
+            if scenario.random.random() < 0.7:
+                # Else the next kill comes while this one is still starting.
+                await mesh.wait_ready()
+    verdict = await scenario.settle(note=f"{rounds} kills")
+    verdict.must_hold()
+    assert scenario.ledger.statuses("click") == {302}
+    assert scenario.ledger.count(Fate.ACKNOWLEDGED) > rounds * 20
