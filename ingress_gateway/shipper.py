@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 
@@ -19,6 +19,7 @@ from trellis.capture.v1 import capture_service_pb2 as pb
 from trellis.capture.v1 import capture_service_pb2_grpc
 
 _log = get_logger(__name__)
+_Call: TypeAlias = "grpc.aio.StreamStreamCall[pb.CaptureRequest, pb.CaptureResponse]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class Window:
     batch_count: int = 8
     byte_count: int = 4 * 1024 * 1024
     ack_seconds: float = 60.0
-    """A stream without an acknowledgement for this long, with something on its way, is given up and made anew."""
+    """A stream without an acknowledgement for this long, with something on its way, is given up and made anew; so is
+    one that does not answer the greeting."""
 
 
 class Shipper:
@@ -53,6 +55,7 @@ class Shipper:
         self.last_ack_at = 0.0
         self._room = asyncio.Event()
         self._on_the_way: deque[Batch] = deque()
+        self._sent = 0
 
     async def run(self) -> None:
         """Ship for ever; reconnect with backoff and jitter."""
@@ -62,17 +65,12 @@ class Shipper:
         call = self._stub.Capture(metadata=self._credentials.as_service())
         self._on_the_way.clear()
         try:
-            await call.write(
-                pb.CaptureRequest(hello=pb.JournalHello(journal_id=self._journal.journal_id, sender=self._sender))
-            )
-            first: Any = await call.read()
-            if first is grpc.aio.EOF:
-                return
-            self._acknowledge(first.sequence)
+            self._sent = await self._greet(call)
+            self._acknowledge(self._sent)
             self.is_connected = True
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._receive(call))
-                group.create_task(self._send(call, first.sequence))
+                group.create_task(self._send(call))
                 group.create_task(self._watch_acks())
         except* grpc.aio.AioRpcError as failures:
             error = failures.exceptions[0]
@@ -83,25 +81,39 @@ class Shipper:
             self.is_connected = False
             call.cancel()
 
-    async def _send(self, call: "grpc.aio.StreamStreamCall[pb.CaptureRequest, pb.CaptureResponse]", sent: int) -> None:
-        status_at = 0.0
-        async for batch in self._batches(sent):
+    async def _greet(self, call: _Call) -> int:
+        """Say whose journal this is; return up to where it is stored already."""
+        hello = pb.JournalHello(journal_id=self._journal.journal_id, sender=self._sender)
+        async with asyncio.timeout(self._window.ack_seconds):
+            await call.write(pb.CaptureRequest(hello=hello))
+            first: Any = await call.read()
+        if first is grpc.aio.EOF:
+            raise ConnectionError("capture_svc ended the stream at once")
+        return int(first.sequence)
+
+    async def _send(self, call: _Call) -> None:
+        await call.write(pb.CaptureRequest(status=self._status()))
+        status_at = time.monotonic()
+        async for batch in self._batches():
             if batch is not None:
                 data = await asyncio.to_thread(self._journal.read, batch)
-                self._on_the_way.append(batch)
-                await call.write(pb.CaptureRequest(batch=_message(batch, data)))
-                self.shipped_batch_count += 1
+                self._sent = batch.sequence
+                if data:
+                    self._on_the_way.append(batch)
+                    await call.write(pb.CaptureRequest(batch=_message(batch, data)))
+                    self.shipped_batch_count += 1
             if batch is None or time.monotonic() - status_at > 1:
                 status_at = time.monotonic()
                 await call.write(pb.CaptureRequest(status=self._status()))
 
-    async def _batches(self, sent: int) -> AsyncIterator[Batch | None]:
+    async def _batches(self) -> AsyncIterator[Batch | None]:
         """Yield batches as the window has room for them; None at least once a second."""
         while True:
-            batches = self._journal.batches_after(sent)
+            batches = self._journal.batches_after(self._sent)
             if not batches:
-                yield None
                 await self._journal.wait_for_batches(1.0)
+                if not self._journal.batches_after(self._sent):
+                    yield None
             for batch in batches:
                 while not self._has_room(batch):
                     self._room.clear()
@@ -111,7 +123,6 @@ class Shipper:
                             continue
                     yield None
                 yield batch
-                sent = batch.sequence
 
     def _has_room(self, batch: Batch) -> bool:
         on_the_way = self._on_the_way
@@ -120,8 +131,11 @@ class Shipper:
         held = sum(b.byte_count for b in on_the_way)
         return len(on_the_way) < self._window.batch_count and held + batch.byte_count <= self._window.byte_count
 
-    async def _receive(self, call: "grpc.aio.StreamStreamCall[pb.CaptureRequest, pb.CaptureResponse]") -> None:
+    async def _receive(self, call: _Call) -> None:
         async for answer in call:
+            if answer.sequence > self._sent:
+                # Nothing is removed on the word of somebody who cannot know.
+                raise ConnectionError(f"capture_svc acknowledges {answer.sequence}, sent is {self._sent}")
             self._acknowledge(answer.sequence)
         raise ConnectionError("capture_svc ended the stream")
 
@@ -134,7 +148,7 @@ class Shipper:
 
     async def _watch_acks(self) -> None:
         while True:
-            await asyncio.sleep(1)
+            await asyncio.sleep(min(1.0, self._window.ack_seconds / 4))
             waited = time.monotonic() - self.last_ack_at
             if self._on_the_way and waited > self._window.ack_seconds:
                 raise ConnectionError(f"no acknowledgement for {waited:.0f} s")
@@ -165,11 +179,15 @@ def _message(batch: Batch, data: bytes) -> pb.JournalBatch:
     )
 
 
-async def checkpoint_forever(journal: Journal) -> None:
-    """Save the position and remove settled segments once a second."""
+async def checkpoint_forever(journal: Journal, *, seconds: float = 1.0) -> None:
+    """Save the position and remove settled segments every so often, whatever goes wrong."""
+    await keep_running("checkpoint", lambda: _checkpoint_each(journal, seconds), longest_delay_seconds=1.0)
+
+
+async def _checkpoint_each(journal: Journal, seconds: float) -> None:
     settled = -1
     while True:
-        await asyncio.sleep(1)
+        await asyncio.sleep(seconds)
         if journal.settled != settled:
             settled = journal.settled
             try:
