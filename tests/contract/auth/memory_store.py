@@ -44,6 +44,10 @@ class MemoryWardenStore:
         self.changed_at: dict[tuple[str, str], int] = {}
         self.removed_hosts: dict[str, int] = {}
         self.is_reachable = True
+        self.is_silent = False
+        """True loses every notification."""
+        self.read_count = 0
+        """How often the directory was read."""
         self._listening: set[MemoryNotifications] = set()
 
     def go_away(self) -> None:
@@ -177,10 +181,10 @@ class MemoryWardenStore:
         ][:limit]
 
     async def read_directory(self) -> DirectoryUpdate:
-        return self._read(since=-1, is_snapshot=True)
+        return await self._read(since=-1, is_snapshot=True)
 
     async def read_directory_changes(self, since: int) -> DirectoryUpdate:
-        return self._read(since=since, is_snapshot=False)
+        return await self._read(since=since, is_snapshot=False)
 
     @contextlib.asynccontextmanager
     async def notifications(self) -> AsyncIterator[Notifications]:
@@ -202,10 +206,12 @@ class MemoryWardenStore:
         self._wake()
 
     def _wake(self) -> None:
-        for notified in self._listening:
+        for notified in () if self.is_silent else self._listening:
             notified.event.set()
 
-    def _read(self, since: int, *, is_snapshot: bool) -> DirectoryUpdate:
+    async def _read(self, since: int, *, is_snapshot: bool) -> DirectoryUpdate:
+        self.read_count += 1
+        await asyncio.sleep(0.001)  # as long as a short way to a database
         self.check_reachable()
         return DirectoryUpdate(
             self.revision,

@@ -147,17 +147,19 @@ class WardenStoreContract:
         assert (await both.get_key("org_a", a_key(2).key_id)).rotated_from == a_key(1).key_id
 
     async def test_decisions_about_one_key_happen_one_after_the_other(self, both: WardenStore) -> None:
-        await both.create_key(a_key(1), an_act())
-
         def decide(key: Key, _chain: object) -> KeyChange | None:
             if key.revoke_time is not None:
                 return None
-            return KeyChange((replace(key, revoke_time=NOON),), (), an_act("key.revoke"))
+            return KeyChange((replace(key, revoke_time=NOON),), (), an_act("key.revoke", target=key.key_id))
 
-        results = await asyncio.gather(*(both.change_key("org_a", a_key(1).key_id, decide) for _ in range(8)))
-        assert sum(result is not None for result in results) == 1
+        for number in range(10):
+            key_id = a_key(number).key_id
+            await both.create_key(a_key(number), an_act())
+            results = await asyncio.gather(*(both.change_key("org_a", key_id, decide) for _ in range(8)))
+            assert sum(result is not None for result in results) == 1
         entries = await both.list_audit_entries("org_a", before=None, limit=100)
-        assert [entry.act.action for entry in entries].count("key.revoke") == 1
+        revoked = [entry.act.target for entry in entries if entry.act.action == "key.revoke"]
+        assert sorted(revoked) == [a_key(number).key_id for number in range(10)]
 
     async def test_the_last_use_moves_forward_only_and_is_no_act(self, both: WardenStore) -> None:
         await both.create_key(a_key(1), an_act())
@@ -227,6 +229,7 @@ class WardenStoreContract:
         await both.create_role("org_a", Role("a", frozenset({"keys:read"})), an_act("role.create"))
         assert await both.find_role("org_a", "helper") == role
         assert await both.find_role("org_a", "none") is None
+        assert await both.find_role("org_b", "a") is None
         assert [each.name for each in await both.list_roles("org_a")] == ["a", "helper"]
         with pytest.raises(AlreadyExistsError):
             await both.create_role("org_a", role, an_act("role.create"))
@@ -289,6 +292,15 @@ class WardenStoreContract:
         assert changes.domains == (("new.example.com", "org_a"),)
         assert changes.removed_hosts == ("old.example.com",)
         assert changes.organizations == ()
+
+    async def test_a_host_that_is_back_is_not_told_as_removed(self, both: WardenStore) -> None:
+        await both.add_domain(a_domain("t.example.com"), an_act())
+        since = (await both.read_directory()).revision
+        await both.remove_domain("org_a", "t.example.com", an_act())
+        await both.add_domain(a_domain("t.example.com", "org_b"), an_act())
+        changes = await both.read_directory_changes(since)
+        assert changes.domains == (("t.example.com", "org_b"),)
+        assert changes.removed_hosts == ()
 
     async def test_revisions_rise_with_every_act_and_keep_up_with_the_clock(self, both: WardenStore) -> None:
         seen = [(await both.read_directory()).revision]

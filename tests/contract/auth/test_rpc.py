@@ -8,7 +8,8 @@ import grpc
 import pytest
 from structlog.testing import capture_logs
 
-from svc_runtime.errors import Code
+from auth_svc.directory import Directory
+from svc_runtime.errors import Code, UnavailableError
 from tests.contract.auth.memory_store import MemoryWardenStore
 from tests.contract.auth.mesh import operator, refusal, running_warden
 from tests.contract.auth.rpc_contract import WardenRpcContract
@@ -49,6 +50,29 @@ async def test_known_keys_validate_and_watches_stay_open_while_the_store_is_away
         await client.stub.RevokeKey(pb.RevokeKeyRequest(key_id=made.key.key_id), metadata=operator("org_a"))
         change = await asyncio.wait_for(waiting, 5)
         assert change.keys[0].HasField("revoke_time")
+
+
+async def test_a_replica_knows_its_own_acts_at_once_whatever_becomes_of_notifications(
+    store: MemoryWardenStore,
+) -> None:
+    async with running_warden(store) as client:
+        await client.organization("org_a")
+        made = await client.key("org_a", role="owner")
+        store.is_silent = True
+        await client.stub.RevokeKey(pb.RevokeKeyRequest(key_id=made.key.key_id), metadata=operator("org_a"))
+        assert (await refusal(client.validate(made.secret))).reason == "KEY_REVOKED"
+
+
+async def test_all_who_want_to_catch_up_at_once_share_the_next_question(store: MemoryWardenStore) -> None:
+    directory = Directory(store, allow_fixed_keys=False)
+    await asyncio.gather(*(directory.catch_up() for _ in range(100)))
+    assert store.read_count == 2  # one was under way when the others came
+    await directory.catch_up()
+    assert store.read_count == 3
+    store.go_away()
+    outcomes = await asyncio.gather(*(directory.catch_up() for _ in range(100)), return_exceptions=True)
+    assert store.read_count == 5
+    assert {type(outcome) for outcome in outcomes} == {UnavailableError}
 
 
 async def test_a_change_made_while_the_replica_could_not_look_arrives_afterwards(store: MemoryWardenStore) -> None:
@@ -107,8 +131,6 @@ async def test_a_watcher_that_fell_behind_gets_a_snapshot(
 ) -> None:
     monkeypatch.setattr("auth_svc.directory.REMEMBERED_UPDATES", 3)
     async with running_warden(store) as client:
-        from auth_svc.directory import Directory
-
         directory = Directory(store, allow_fixed_keys=False)
         await directory.catch_up()
         await client.organization("org_a")

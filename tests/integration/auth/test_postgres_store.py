@@ -1,14 +1,16 @@
 """PostgreSQL keeps the store's contract, and what only a database can promise."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
 
+from auth_svc.directory_update import DirectoryUpdate
 from auth_svc.store.postgres import LOCK_ID, MIGRATIONS, PostgresWardenStore
 from svc_runtime.postgres import Database
 from tests.contract.auth.store_contract import WardenStoreContract
-from tests.contract.auth.things import NOON, a_key, an_act, an_organization
+from tests.contract.auth.things import NOON, a_domain, a_key, an_act, an_organization
 
 pytestmark = pytest.mark.store
 
@@ -66,3 +68,26 @@ async def test_no_secret_is_in_the_database(store: PostgresWardenStore, dsn: str
     finally:
         await connection.close()
     assert not {row["column_name"] for row in columns} & {"secret", "key", "text"}
+
+
+async def test_what_is_read_is_of_one_revision_while_others_write(store: PostgresWardenStore, dsn: str) -> None:
+    await store.create_organization(an_organization(), an_act("organization.create"))
+    read: list[DirectoryUpdate] = []
+
+    async def write() -> None:
+        for number in range(150):
+            await store.add_domain(a_domain(f"t{number}.example.com"), an_act("domain.add"))
+
+    writing = asyncio.create_task(write())
+    while not writing.done():
+        read.append(await store.read_directory())
+    await writing
+    connection = await asyncpg.connect(dsn)
+    try:
+        revisions = {row["host"]: row["revision"] for row in await connection.fetch("SELECT * FROM domains")}
+    finally:
+        await connection.close()
+    assert len({update.revision for update in read}) > 10
+    for update in read:
+        expected = {host for host, revision in revisions.items() if revision <= update.revision}
+        assert {host for host, _ in update.domains} == expected
