@@ -1,0 +1,30 @@
+"""Settings of analytics_svc (``ANALYTICS_…``)."""
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from analytics_svc.store.connect import parse_dsn
+
+
+class AnalyticsSettings(BaseSettings):
+    """What analytics_svc needs beside what every process of the mesh shares."""
+
+    model_config = SettingsConfigDict(env_prefix="ANALYTICS_", frozen=True, extra="ignore")
+
+    listen: str = "127.0.0.1:50054"
+    """Address of the gRPC server: ``host:port`` or ``unix:/path``."""
+    clickhouse_dsn: SecretStr
+    """``chdb:///directory`` for the engine in this process, or
+    ``clickhouse[s]://user:password@host:port/database?option=value`` for one node of a server."""
+    capture_target: str = "127.0.0.1:50053"
+    """Where capture_svc listens."""
+    page_event_count: int = Field(default=10_000, ge=1, le=100_000)
+    """Most events wanted in one page of the feed."""
+    write_interval_seconds: float = Field(default=0.2, ge=0, le=5)
+    """Shortest time from the start of one insert to the start of the next."""
+
+    @field_validator("clickhouse_dsn")
+    @classmethod
+    def _is_a_dsn(cls, dsn: SecretStr) -> SecretStr:
+        parse_dsn(dsn.get_secret_value())
+        return dsn

@@ -1,0 +1,139 @@
+"""analytics_svc as the process that it is, killed again and again."""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from analytics_svc.store.connect import Dsn, open_client
+from tests.contract.analytics.fake_capture import SECRET, FakeCapture, serving
+from tests.contract.analytics.test_follow import until
+
+pytestmark = pytest.mark.store
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.asynccontextmanager
+async def running_process(**environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run ``python -m analytics_svc``; kill -9 it at the end unless it is over."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "analytics_svc",
+        env={**os.environ, "TRELLIS_MESH_SECRET": SECRET, "TRELLIS_DRAIN_SECONDS": "5", **environment},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def wait_until_healthy(port: int) -> None:
+    """Ask until it serves."""
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        answer = await stub.Check(health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=30)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def read_counts(directory: Path) -> tuple[int, int, bytes]:
+    """Return count(), uniqExact(event_id) and the bookmark's cursor of a reading whose process is over."""
+    client = open_client(Dsn("analytics", {"interface": "chdb", "path": str(directory)}, {}))
+    try:
+        count, unique = client.query("SELECT count(), uniqExact(event_id) FROM events").result_rows[0]
+        cursors = client.query("SELECT cursor FROM cursors ORDER BY generation DESC LIMIT 1").result_rows
+    finally:
+        client.close()
+    return count, unique, bytes.fromhex(cursors[0][0]) if cursors else b""
+
+
+async def test_kill_9_at_random_moments_loses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
+    chance = random.Random(7)
+    fake = FakeCapture(seed=7, largest_page=20)
+    port = free_port()
+    async with serving(fake) as capture_port:
+        environment = {
+            "ANALYTICS_LISTEN": f"127.0.0.1:{port}",
+            "ANALYTICS_CLICKHOUSE_DSN": f"chdb://{tmp_path}/reading",
+            "ANALYTICS_CAPTURE_TARGET": f"127.0.0.1:{capture_port}",
+            "ANALYTICS_WRITE_INTERVAL_SECONDS": "0",
+            "ANALYTICS_PAGE_EVENT_COUNT": "20",
+        }
+        for life in range(6):
+            fake.put(800)
+            fake.put(800, journal_id="b" * 32)
+            before = fake.given
+            async with running_process(**environment) as process:
+                await until(lambda: fake.given != before, seconds=30)  # noqa: B023 - waited for in this very turn
+                await asyncio.sleep(chance.uniform(0.0, 0.3 * (life + 1)))
+                assert process.returncode is None
+                process.kill()
+        fake.put(100)
+        cursor = b""
+        while cursor != fake.end():
+            async with running_process(**environment) as process:
+                await wait_until_healthy(port)
+                await until(lambda: fake.given == fake.end(), seconds=60)
+                await asyncio.sleep(1)
+                started = time.monotonic()
+                process.send_signal(signal.SIGTERM)
+                assert await process.wait() == 0
+                assert time.monotonic() - started < 5
+            count, unique, cursor = read_counts(tmp_path / "reading")
+            assert count == unique
+    assert read_counts(tmp_path / "reading") == (9700, 9700, fake.end())
+    # Some lives went on in the middle; otherwise nothing was tried.
+    assert len({request.cursor for request in fake.subscriptions}) >= 3
+
+
+async def test_it_serves_health_and_reflection_while_capture_is_not_there(tmp_path: Path) -> None:
+    port = free_port()
+    async with running_process(
+        ANALYTICS_LISTEN=f"127.0.0.1:{port}",
+        ANALYTICS_CLICKHOUSE_DSN=f"chdb://{tmp_path}/reading",
+        ANALYTICS_CAPTURE_TARGET=f"127.0.0.1:{free_port()}",
+    ) as process:
+        await wait_until_healthy(port)
+        services = await asyncio.to_thread(reflected_services, port)
+        assert "grpc.health.v1.Health" in services
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+
+
+async def test_all_wrong_settings_are_named_at_once_without_the_password() -> None:
+    async with running_process(
+        ANALYTICS_CLICKHOUSE_DSN="clickhouse//u:geheim@host", ANALYTICS_WRITE_INTERVAL_SECONDS="-1"
+    ) as process:
+        _, errors = await process.communicate()
+    assert process.returncode == 2
+    assert b"ANALYTICS_CLICKHOUSE_DSN" in errors
+    assert b"ANALYTICS_WRITE_INTERVAL_SECONDS" in errors
+    assert b"geheim" not in errors
+
+
+def reflected_services(port: int) -> list[str]:
+    """Return what gRPC reflection names."""
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        return list(ProtoReflectionDescriptorDatabase(channel).get_services())
