@@ -60,7 +60,7 @@ def assemble(
     return Parts(
         events=stores.events,
         quarantine=stores.quarantine,
-        sessions=Sessions(intake, stores.receipts, watch),
+        sessions=Sessions(intake, stores.receipts, watch, is_shared=stores.is_shared),
         words=words,
         direct=DirectWriter(journal("direct"), intake, watch),
         feed=feed,

@@ -109,7 +109,7 @@ class DirectWriter:
                 await self._persist(lambda: self._journal.open(adopt=True))
             batch = self._batch(group)
             settlement = await self._persist(lambda: unbroken(self._intake.store(batch)))
-            await self._persist(lambda: unbroken(self._intake.confirm(settlement)))
+            await self._persist(lambda: unbroken(self._intake.confirm([settlement])))
             _answer(group, settlement)
         except BaseException:
             group.fail(UnavailableError("the events were not stored in the life of this process"))

@@ -173,16 +173,19 @@ class Intake:
         await self._quarantine.insert(items, token=batch.token)
         return settle_undecodable(batch, settle_time=now)
 
-    async def confirm(self, settlement: Settlement) -> None:
-        """Store the receipts of a stored batch: it is settled when this returns. Idempotent.
+    async def confirm(self, settlements: Sequence[Settlement]) -> None:
+        """Store the receipts of stored batches of a journal: they are settled when this returns. Idempotent.
 
-        Errors: UnavailableError.
+        Errors: UnavailableError; then call it again with the same batches, or read how far the journal is settled.
         """
-        settlement = replace(settlement, settle_time=self._clock.now())
-        self._listener.confirming(settlement)
-        await self._receipts.insert(settlement)
-        self._listener.settled(settlement)
-        _count(settlement)
+        now = self._clock.now()
+        settled = [replace(settlement, settle_time=now) for settlement in settlements]
+        for settlement in settled:
+            self._listener.confirming(settlement)
+        await self._receipts.insert(settled)
+        for settlement in settled:
+            self._listener.settled(settlement)
+            _count(settlement)
 
 
 def _count(settlement: Settlement) -> None:

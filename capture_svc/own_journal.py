@@ -74,6 +74,6 @@ class OwnJournal:
             for found in orphans
         )
         times = (min(found.first_event_time for found in orphans), max(found.last_event_time for found in orphans))
-        await self._intake.confirm(settlement_of(batch, receipts, times, settle_time=self._clock.now()))
+        await self._intake.confirm([settlement_of(batch, receipts, times, settle_time=self._clock.now())])
         _log.info("events without a receipt have one now", journal=self.journal_id, organizations=len(orphans))
         return last

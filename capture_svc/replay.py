@@ -164,7 +164,7 @@ class Replayer:
         )
         times = sorting.times() or (now, now)
         receipts = _receipts(batch, entries, outcomes)
-        await self._intake.confirm(settlement_of(batch, receipts, times, settle_time=now))
+        await self._intake.confirm([settlement_of(batch, receipts, times, settle_time=now)])
         metrics.batches.add(1, {"source": "replay"})
         _tally(counts, outcomes)
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from capture_svc import metrics
 from capture_svc.availability import StoreWatch, ended, unbroken
@@ -15,24 +15,26 @@ from svc_runtime.logs import get_logger
 
 PATIENCE_SECONDS = 20.0
 """How long a stream waits for the store before it ends with UNAVAILABLE; the sender may then find another replica."""
-_DOUBTFUL_BATCHES = 2
-"""Batches of which an earlier session may have stored events without a receipt: the one that was being stored, and the
-one before it, whose receipt was on its way."""
+OWN_STORE_GROUP = 2
+"""Batches that share an insert of receipts while more are waiting, where nobody else writes to the store."""
 _log = get_logger(__name__)
 
 
 class JournalSession:
     """A journal while one stream has it."""
 
-    def __init__(self, journal_id: str, head: JournalHead | None, intake: Intake, watch: StoreWatch) -> None:
-        self.journal_id = journal_id
+    def __init__(self, head: JournalHead | None, intake: Intake, watch: StoreWatch, *, group_size: int) -> None:
         self.settled = head.sequence if head is not None else 0
         """Every batch up to this sequence is settled."""
         self._intake = intake
         self._watch = watch
         self._stored = self.settled
         self._last_event = head.last_sequence if head is not None else 0
-        self._doubtful = _DOUBTFUL_BATCHES
+        self._group_size = group_size
+        # Batches of which an earlier session may have stored events without a receipt: the one that was being stored,
+        # those before it in its group, and the group whose receipts were on their way.
+        self._doubtful = 2 * group_size
+        self._unconfirmed: list[tuple[Settlement, float]] = []
         self._confirming: asyncio.Task[None] | None = None
         self._acks: asyncio.Queue[int | None] = asyncio.Queue()
         """None: the end, or a failure."""
@@ -75,6 +77,9 @@ class JournalSession:
         try:
             while (batch := await self._taken.get()) is not None:
                 await self._take(batch)
+                if len(self._unconfirmed) >= self._group_size or self._taken.empty():
+                    await self._confirm_later()
+            await self._confirm_later()
             await self._confirmed()
             if self._reading is not None and not self._reading.cancelled():
                 await self._reading
@@ -96,20 +101,28 @@ class JournalSession:
         )
         self._doubtful = max(0, self._doubtful - 1)
         self._stored, self._last_event = batch.sequence, batch.last_sequence
-        await self._confirmed()
-        self._confirming = asyncio.create_task(self._confirm(settlement, started))
+        self._unconfirmed.append((settlement, started))
 
-    async def _confirm(self, settlement: Settlement, started: float) -> None:
+    async def _confirm_later(self) -> None:
+        """Begin to store the receipts of what is stored, after those before."""
+        await self._confirmed()
+        if self._unconfirmed:
+            group, self._unconfirmed = self._unconfirmed, []
+            self._confirming = asyncio.create_task(self._confirm(group))
+
+    async def _confirm(self, group: Sequence[tuple[Settlement, float]]) -> None:
+        settlements = [settlement for settlement, _ in group]
         try:
             await self._watch.persist(
-                lambda: unbroken(self._intake.confirm(settlement)), patience_seconds=PATIENCE_SECONDS
+                lambda: unbroken(self._intake.confirm(settlements)), patience_seconds=PATIENCE_SECONDS
             )
         except BaseException:
             self._acks.put_nowait(None)  # the stream must not wait for another batch to hear of it
             raise
-        self.settled = settlement.sequence
-        metrics.batches.add(1, {"source": "journal"})
-        metrics.settle_seconds.record(time.perf_counter() - started)
+        self.settled = settlements[-1].sequence
+        metrics.batches.add(len(group), {"source": "journal"})
+        for _, started in group:
+            metrics.settle_seconds.record(time.perf_counter() - started)
         self._acks.put_nowait(self.settled)
 
     async def _confirmed(self) -> None:
@@ -127,7 +140,8 @@ class JournalSession:
 class Sessions:
     """Hands out journals: a stream that comes takes its journal from the stream that had it."""
 
-    def __init__(self, intake: Intake, receipts: ReceiptStore, watch: StoreWatch) -> None:
+    def __init__(self, intake: Intake, receipts: ReceiptStore, watch: StoreWatch, *, is_shared: bool) -> None:
+        self._group_size = 1 if is_shared else OWN_STORE_GROUP
         self._intake = intake
         self._receipts = receipts
         self._watch = watch
@@ -156,7 +170,8 @@ class Sessions:
         metrics.streams.add(1)
         try:
             async with lock:
-                session = JournalSession(journal_id, await self._head(journal_id), self._intake, self._watch)
+                head = await self._head(journal_id)
+                session = JournalSession(head, self._intake, self._watch, group_size=self._group_size)
                 self._open.add(session)
                 try:
                     yield session

@@ -182,12 +182,27 @@ class Totals:
     last_sequence: int
     """Highest sequence that the sums cover."""
 
+    def __add__(self, other: "Totals") -> "Totals":
+        """Return the sums over both; of the same organisation and journal."""
+        return Totals(
+            self.organization_id,
+            self.journal_id,
+            self.received + other.received,
+            self.stored + other.stored,
+            self.duplicates + other.duplicates,
+            self.quarantined + other.quarantined,
+            max(self.last_sequence, other.last_sequence),
+        )
+
 
 class ReceiptStore(Protocol):
     """Keeps the receipts of settled batches for ever."""
 
-    async def insert(self, settlement: Settlement) -> None:
-        """Store the receipts of a settlement, all or none, once."""
+    async def insert(self, settlements: Sequence[Settlement]) -> None:
+        """Store the receipts of settlements, all or none, once.
+
+        On a store that others share, one settlement a time: else a batch may get a second receipt in another group.
+        """
         ...
 
     async def head(self, journal_id: str) -> JournalHead | None:

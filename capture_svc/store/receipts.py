@@ -1,13 +1,14 @@
 # ruff: noqa: S608 - statements are put together of constants; values are bound
 """Receipts on ClickHouse: the table ``batches``."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from capture_svc.batch import Settlement
 from capture_svc.store import JournalHead, SettledBatch, Totals
-from capture_svc.store.conditions import Where, aware, milliseconds, sums
+from capture_svc.store.conditions import EPOCH, Where, aware, instant, milliseconds, sums
 from capture_svc.store.connect import ClickHouse, insert_rows, select
 
 _TIME = "DateTime64(3, 'UTC')"
@@ -32,16 +33,25 @@ _BATCH = (
 )
 
 
+_SETTLED_FOR_SURE = timedelta(hours=1)
+"""No receipt says a settle time longer ago than this when it is stored: the time is taken as it is sent."""
+
+
 class ClickHouseReceiptStore:
     """``ReceiptStore`` on the table ``batches``."""
 
     def __init__(self, writer: ClickHouse, reader: ClickHouse) -> None:
         self._writer = writer
         self._reader = reader
+        self._summed: dict[tuple[str, str], Totals] = {}
+        self._summed_until = EPOCH
+        self._summing = asyncio.Lock()
 
-    async def insert(self, settlement: Settlement) -> None:
+    async def insert(self, settlements: Sequence[Settlement]) -> None:
         """See ReceiptStore. One block, so all or none."""
-        await insert_rows(self._writer, "batches", _COLUMNS, _rows(settlement), token=settlement.token)
+        rows = [row for settlement in settlements for row in _rows(settlement)]
+        token = settlements[0].token + (f"+{settlements[-1].sequence}" if len(settlements) > 1 else "")
+        await insert_rows(self._writer, "batches", _COLUMNS, rows, token=token)
 
     async def head(self, journal_id: str) -> JournalHead | None:
         """See ReceiptStore."""
@@ -91,8 +101,39 @@ class ClickHouseReceiptStore:
         return sorted(found, key=lambda batch: (batch.journal_id, batch.sequence))
 
     async def totals(self, organization_id: str | None) -> Sequence[Totals]:
-        """See ReceiptStore. A projection keeps these sums."""
-        where = _of(organization_id)
+        """See ReceiptStore.
+
+        Receipts of some time ago change no more: their sums are kept, and only what came since is looked at.
+        """
+        await self._advance()
+        where = _of(organization_id).add(
+            "settle_time >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')", since=milliseconds(self._summed_until)
+        )
+        sums = {key: total for key, total in self._summed.items() if organization_id in (None, key[0])}
+        for total in await self._totals(where):
+            key = (total.organization_id, total.journal_id)
+            sums[key] = total if key not in sums else sums[key] + total
+        return list(sums.values())
+
+    async def _advance(self) -> None:
+        """Take what is old enough into the sums that are kept."""
+        async with self._summing:
+            until = datetime.now(UTC) - _SETTLED_FOR_SURE
+            if until - self._summed_until < _SETTLED_FOR_SURE:
+                return
+            where = Where().add(
+                "settle_time >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')"
+                " AND settle_time < fromUnixTimestamp64Milli({until:Int64}, 'UTC')",
+                since=milliseconds(self._summed_until),
+                until=milliseconds(until),
+            )
+            found = await self._totals(where)
+            for total in found:
+                key = (total.organization_id, total.journal_id)
+                self._summed[key] = total if key not in self._summed else self._summed[key] + total
+            self._summed_until = instant(milliseconds(until))
+
+    async def _totals(self, where: Where) -> list[Totals]:
         rows = await select(
             self._reader,
             "SELECT organization_id, journal_id, sum(received), sum(stored), sum(duplicates), sum(quarantined),"
