@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.scenario import Scenario, forget, new_mesh
+from tests.faults.scenario import Scenario, forget, new_mesh, small_mesh
 from tests.mesh.mesh import Mesh
 
 _LINES: list[str] = []
@@ -78,6 +78,20 @@ async def scenario(
         if process.launch.environment != environment:
             process.launch.environment = environment
             process.kill()
+
+
+@pytest.fixture
+async def small_scenario(request: pytest.FixtureRequest, seed: int, tmp_path: Path) -> AsyncIterator[Scenario]:
+    """A scenario on a small mesh of its own, which it starts itself and may damage."""
+    print(f"seed {seed}")
+    made = Scenario(request.node.name.removeprefix("test_"), await small_mesh(tmp_path / "mesh"), seed=seed)
+    try:
+        yield made
+    finally:
+        made.ledger.save(tmp_path / "ledger.jsonl")
+        if made.line:
+            _LINES.append(f"{made.line} (seed {seed})")
+        forget(made.mesh)
 
 
 _PASSED = pytest.StashKey[bool]()

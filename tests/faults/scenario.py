@@ -1,15 +1,17 @@
 """One fault: a mesh under load, what is done to it, and the comparison afterwards."""
 
+import asyncio
 import random
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.faults.client import MIX, Load
 from tests.faults.ledger import Ledger
 from tests.faults.store import read_store
 from tests.faults.verdict import Verdict, compare
+from tests.mesh.gateway_alone import write_snapshots
 from tests.mesh.mesh import CAPTURE, Mesh
 from trellisctl.up.plan import POSTGRES
 
@@ -49,12 +51,21 @@ class Scenario:
             late_after_seconds=late_after_seconds,
         )
 
-    async def use_generous_budget(self) -> None:
-        """Start the gateways again with a redirect budget that no sync here exceeds."""
+    async def start(self) -> None:
+        """Start what does not run and wait until all of it is ready."""
+        await self.mesh.start()
+        await self.mesh.wait_ready()
+
+    def use_generous_budget(self) -> None:
+        """Give the gateways, from their next start on, a redirect budget that no sync here exceeds."""
         self.mesh.configure(*self.gateways, GATEWAY_REDIRECT_BUDGET_MS=str(GENEROUS_BUDGET_MS))
-        self.mesh.stop(*self.gateways)
-        await self.mesh.start(*self.gateways)
-        await self.mesh.wait_ready(*self.gateways)
+
+    async def until(self, condition: Callable[[], bool], *, seconds: float = 60.0) -> None:
+        """Wait until something holds; raise AssertionError when it does not."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"{self.name}: waited {seconds:g} s in vain"
+            await asyncio.sleep(0.05)
 
     async def settle(self, *, recovered_from: float | None = None, seconds: float = 60.0, note: str = "") -> Verdict:
         """Start what does not run, let the journals drain, read the store, and compare.
@@ -63,8 +74,7 @@ class Scenario:
         promise: that is ``Verdict.must_hold``.
         """
         began = time.monotonic() if recovered_from is None else recovered_from
-        await self.mesh.start()
-        await self.mesh.wait_ready()
+        await self.start()
         account, since = await self.mesh.drained(seconds=seconds)
         self.mesh.stop(CAPTURE)
         stored = await read_store(self.mesh.directory.capture, self.ledger.run_id)
@@ -94,6 +104,13 @@ async def new_mesh(path: Path, *, workers: int = 2) -> Mesh:
     except BaseException:
         mesh.kill()
         raise
+    return mesh
+
+
+async def small_mesh(path: Path) -> Mesh:
+    """Plan capture_svc and one gateway worker under ``path``; the gateway has keys and campaigns from snapshots."""
+    mesh = await Mesh.plan(path, names=(CAPTURE, "gateway"))
+    write_snapshots(mesh.directory.gateway, pepper=mesh.directory.secrets().key_pepper)
     return mesh
 
 

@@ -17,22 +17,22 @@ MESH_SECRET = "m" * 40
 _NOBODY = "127.0.0.1:1"
 
 
-def write_snapshots(data_dir: Path, *, workers: int = 1) -> None:
-    """Write what gateways would remember of the demo organisation."""
+def write_snapshots(data_dir: Path, *, pepper: str = PEPPER, workers: int = 1) -> None:
+    """Write what gateways would remember of the demo organisation; ``pepper`` is theirs."""
     directory = data_dir / "snapshots"
     directory.mkdir(parents=True, exist_ok=True)
     for worker in range(workers):
-        (directory / f"keys-w{worker}.pb").write_bytes(_keys().SerializeToString())
+        (directory / f"keys-w{worker}.pb").write_bytes(_keys(pepper).SerializeToString())
         (directory / f"routing-w{worker}.pb").write_bytes(_routing().SerializeToString())
 
 
-def _keys() -> auth_pb.WatchKeysResponse:
+def _keys(pepper: str) -> auth_pb.WatchKeysResponse:
     snapshot = auth_pb.WatchKeysResponse(revision=1, is_snapshot=True)
     for key, kind, scopes in (
         (demo.SECRET_KEY, auth_pb.KEY_KIND_SECRET, ["traffic:write", "traffic:read"]),
         (demo.PUBLISHABLE_KEY, auth_pb.KEY_KIND_PUBLISHABLE, ["traffic:write"]),
     ):
-        presented = present_key(PEPPER.encode(), key)
+        presented = present_key(pepper.encode(), key)
         snapshot.keys.add(
             key_id=presented.key_id,
             organization_id=demo.ORGANIZATION_ID,

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -29,8 +30,9 @@ AUTH, ATTRIBUTION, CAPTURE, ANALYTICS = "auth_svc", "attribution_svc", "capture_
 LINK = f"/in/{demo.CAMPAIGN_ID}"
 _PROBE = f"{LINK}?lid=0-0"
 READY_SECONDS = 60.0
+_ROOT = Path(__file__).parents[2]
 _CALL_SECONDS = 10.0
-STILL_SECONDS = 2.5
+STILL_SECONDS = 2.0
 
 
 def inherited_environment() -> dict[str, str]:
@@ -200,7 +202,7 @@ class Mesh:
     async def drained(self, *, seconds: float) -> tuple[capture_pb.GetLedgerResponse, float]:
         """Wait until nothing is on its way any more; return the account then, and when its last change was seen.
 
-        A gateway tells what its journal holds once a second, so an account that balances must stay for a while.
+        A gateway tells what its journal holds once a second, so an account without anything in journals must stay for a while.
         The instant is of ``time.monotonic``.
         """
         deadline = time.monotonic() + seconds
@@ -216,10 +218,15 @@ class Mesh:
                 if account != last:
                     last, since = account, time.monotonic()
                 is_still = time.monotonic() - since > STILL_SECONDS
-                if is_still and account.journal_count == 0 and account.unaccounted_count == 0:
+                if is_still and account.journal_count == 0:
                     return account, since
             await asyncio.sleep(0.2)
         raise ProcessError(f"events are still on their way after {seconds:g} s: {last}")
+
+    def run_module(self, name: str, module: str, *arguments: str) -> None:
+        """Make a process run another module from its next start on, for example a mutant."""
+        self.processes[name].launch.command = lambda: (sys.executable, "-P", "-m", module, *arguments)
+        self.configure(name, PYTHONPATH=str(_ROOT))
 
     def configure(self, *names: str, **environment: str) -> None:
         """Change the environment of processes for their next start."""
