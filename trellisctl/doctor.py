@@ -6,23 +6,36 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import aiohttp
+import grpc
 import typer
 from pydantic import SecretStr
 
+from svc_runtime.grpc_client import Credentials, open_channel
+from svc_runtime.mesh_token import Caller, CallerKind
+from svc_runtime.rpc_status import error_from_rpc
 from svc_runtime.settings import MeshSettings
+from trellis.attribution.v1 import attribution_service_pb2 as attribution_pb2
+from trellis.attribution.v1 import attribution_service_pb2_grpc as attribution_grpc
+from trellis.auth.v1 import auth_service_pb2 as auth_pb2
+from trellis.auth.v1 import auth_service_pb2_grpc as auth_grpc
+from trellis.capture.v1 import capture_service_pb2 as capture_pb2
+from trellis.capture.v1 import capture_service_pb2_grpc as capture_grpc
 from trellisctl.errors import CommandError
 from trellisctl.installation import Installation, InstallationSettings, read_installation
-from trellisctl.up.probes import grpc_health
+from trellisctl.up.plan import DEFAULT_GRPC_PORT_BASE, DEFAULT_HTTP_HOST, DEFAULT_HTTP_PORT
+from trellisctl.up.ports import choose_ports
 
 LEAST_PYTHON = (3, 11)
 LEAST_FREE_BYTES = 2 * 1024**3
-READY_TIMEOUT_SECONDS = 10.0
+TIMEOUT_SECONDS = 10.0
+NOBODY = "org_nobody"
+"""An organisation to ask about that has nothing: campaigns are asked for by organisation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +77,12 @@ async def findings(data_dir: Path | None) -> AsyncIterator[Finding]:
     try:
         installation = read_installation(data_dir)
     except CommandError as error:
+        yield await check_ports()
         yield Finding("installation", is_ok=False, answer=str(error))
         return
     yield Finding("installation", is_ok=True, answer=installation.http_url)
-    targets = {
-        "auth_svc": installation.auth_target,
-        "attribution_svc": installation.attribution_target,
-        "capture_svc": installation.capture_target,
-    }
-    for name, target in targets.items():
-        yield await check_service(name, target, installation)
+    for check in store_checks(installation):
+        yield await check
     async for finding in check_gateway(installation.http_url):
         yield finding
 
@@ -110,25 +119,65 @@ def check_disk(place: Path) -> Finding:
     return Finding("disk", is_ok=True, answer=text)
 
 
-async def check_service(name: str, target: str, installation: Installation) -> Finding:
-    """Ask a service's gRPC health."""
+async def check_ports() -> Finding:
+    """Look whether the ports that `trellis up` takes by default are free; asked where nothing is installed yet."""
+    try:
+        found = await choose_ports(DEFAULT_HTTP_HOST, DEFAULT_HTTP_PORT, DEFAULT_GRPC_PORT_BASE)
+    except CommandError as error:
+        return Finding("ports", is_ok=False, answer=str(error))
+    numbers = ", ".join(str(port) for port in astuple(found))
+    return Finding("ports", is_ok=True, answer=f"{numbers} are free")
+
+
+def store_checks(installation: Installation) -> list[Awaitable[Finding]]:
+    """Ask each service for something that it has to ask its own store for."""
     mesh = MeshSettings(mesh_secret=SecretStr(installation.mesh_secret))
-    problem = await grpc_health(mesh, target)()
-    if problem is None:
-        return Finding(name, is_ok=True, answer=f"serves on {target}")
-    return Finding(name, is_ok=False, answer=f"does not serve on {target}: {problem}. Is `trellis up` running?")
+    operator = Caller(CallerKind.OPERATOR, actor="operator", organization_id=NOBODY)
+    metadata = Credentials(mesh, "trellisctl").as_caller(operator)
+    call: dict[str, Any] = {"metadata": metadata, "timeout": TIMEOUT_SECONDS}
+
+    def auth(channel: grpc.aio.Channel) -> Awaitable[Any]:
+        request = auth_pb2.ListOrganizationsRequest(page_size=1)
+        return auth_grpc.AuthServiceStub(channel).ListOrganizations(request, **call)
+
+    def attribution(channel: grpc.aio.Channel) -> Awaitable[Any]:
+        request = attribution_pb2.ListCampaignsRequest(page_size=1)
+        return attribution_grpc.AttributionServiceStub(channel).ListCampaigns(request, **call)
+
+    def capture(channel: grpc.aio.Channel) -> Awaitable[Any]:
+        request = capture_pb2.ListQuarantineRequest(page_size=1)
+        return capture_grpc.CaptureServiceStub(channel).ListQuarantine(request, **call)
+
+    return [
+        _check_store("auth_svc", mesh, installation.auth_target, auth),
+        _check_store("attribution_svc", mesh, installation.attribution_target, attribution),
+        _check_store("capture_svc", mesh, installation.capture_target, capture),
+    ]
+
+
+async def _check_store(
+    name: str, mesh: MeshSettings, target: str, ask: Callable[[grpc.aio.Channel], Awaitable[Any]]
+) -> Finding:
+    try:
+        async with open_channel(mesh, target) as channel:
+            await ask(channel)
+    except grpc.aio.AioRpcError as error:
+        answer = f"{target}: {error_from_rpc(error)}. Is `trellis up` running, and is its store?"
+        return Finding(name, is_ok=False, answer=answer)
+    return Finding(name, is_ok=True, answer=f"{target} answers, and its store does")
 
 
 async def check_gateway(url: str) -> AsyncIterator[Finding]:
-    """Ask the gateway whether the mesh can redirect, store and query, which covers the stores behind the services."""
+    """Ask the gateway whether the mesh can redirect, store and query."""
     try:
         async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=READY_TIMEOUT_SECONDS)) as session,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)) as session,
             session.get(f"{url}/readyz") as answer,
         ):
-            status, body = answer.status, json.loads(await answer.read())
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            checks = json.loads(await answer.read())["checks"]
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, LookupError) as error:
         problem = str(error) or type(error).__name__
         yield Finding("gateway", is_ok=False, answer=f"{url}/readyz: {problem}. Is `trellis up` running?")
         return
-    yield Finding("gateway", is_ok=status == 200, answer=f"{url}/readyz answers {status}: {json.dumps(body)}")
+    for name, check in checks.items():
+        yield Finding(f"gateway can {name}", is_ok=check["ok"], answer="yes" if check["ok"] else check["reason"])

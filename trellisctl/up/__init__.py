@@ -7,7 +7,13 @@ from typing import Annotated
 
 import typer
 
-from trellisctl.up.plan import DEFAULT_DATA_DIR, Options
+from trellisctl.up.plan import (
+    DEFAULT_DATA_DIR,
+    DEFAULT_GRPC_PORT_BASE,
+    DEFAULT_HTTP_HOST,
+    DEFAULT_HTTP_PORT,
+    Options,
+)
 from trellisctl.up.run import run
 
 DEFAULT_WORKERS = min(2, os.cpu_count() or 1)
@@ -28,14 +34,14 @@ def _up(
     ] = DEFAULT_DATA_DIR,
     http_host: Annotated[
         str, typer.Option(envvar="TRELLIS_HTTP_HOST", help="Address that the gateway listens on.")
-    ] = "127.0.0.1",
+    ] = DEFAULT_HTTP_HOST,
     http_port: Annotated[
         int, typer.Option(envvar="TRELLIS_HTTP_PORT", help="Port of the gateway; 0 takes a free one.", min=0, max=65535)
-    ] = 8080,
+    ] = DEFAULT_HTTP_PORT,
     workers: Annotated[int, typer.Option(help="Gateway processes.", min=1, max=64)] = DEFAULT_WORKERS,
     grpc_port_base: Annotated[
         int, typer.Option(help="The services listen on the four ports after it; 0 takes free ones.", min=0, max=65531)
-    ] = 50050,
+    ] = DEFAULT_GRPC_PORT_BASE,
 ) -> None:
     """Start the gateway, the four services and their stores; stay in the foreground until Ctrl-C."""
     options = Options(data_dir, http_host, http_port, workers, grpc_port_base, demo)
