@@ -8,7 +8,7 @@ from analytics_svc.follow import Follower
 from analytics_svc.metrics import report_watermark_age
 from analytics_svc.settings import AnalyticsSettings
 from analytics_svc.store.clickhouse import ClickHouseReadingStore
-from analytics_svc.store.connect import Dsn, parse_dsn
+from analytics_svc.store.dsn import Dsn, parse_dsn
 from svc_runtime.clock import SystemClock
 from svc_runtime.errors import UnavailableError
 from svc_runtime.grpc_client import Credentials, open_channel
@@ -18,7 +18,7 @@ from svc_runtime.settings import MeshSettings, TelemetrySettings, load_or_exit
 from svc_runtime.tasks import running
 from svc_runtime.tracing import configure_telemetry
 
-SERVICE = "analytics"
+SERVICE = "analytics_svc"
 _log = get_logger(__name__)
 
 

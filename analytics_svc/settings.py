@@ -3,7 +3,7 @@
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from analytics_svc.store.connect import parse_dsn
+from analytics_svc.store.dsn import parse_dsn
 
 
 class AnalyticsSettings(BaseSettings):

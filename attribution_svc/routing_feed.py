@@ -6,8 +6,9 @@ streams and new ones get what is known.
 """
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -65,19 +66,20 @@ class RoutingFeed:
         self._is_closed = True
         self._announce()
 
-    async def watch(self, watcher: str) -> AsyncIterator[RoutingUpdate]:
+    async def watch(self, watcher: str) -> AsyncGenerator[RoutingUpdate, None]:
         """Yield a snapshot as soon as one is known, then changes; raise UnavailableError when this process leaves."""
         _log.info("routing watch begins", watcher=watcher)
         routing_watchers.add(1)
         try:
-            async for update in self._updates():
-                routing_messages.add(1, {"kind": "snapshot" if update.is_snapshot else "change"})
-                yield update
+            async with contextlib.aclosing(self._updates()) as updates:
+                async for update in updates:
+                    routing_messages.add(1, {"kind": "snapshot" if update.is_snapshot else "change"})
+                    yield update
         finally:
             routing_watchers.add(-1)
             _log.info("routing watch ends", watcher=watcher)
 
-    async def _updates(self) -> AsyncIterator[RoutingUpdate]:
+    async def _updates(self) -> AsyncGenerator[RoutingUpdate, None]:
         epoch: int | None = None
         seen = 0
         while not self._is_closed:

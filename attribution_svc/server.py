@@ -19,7 +19,7 @@ from svc_runtime.tasks import running
 from svc_runtime.tracing import configure_telemetry
 from trellis.attribution.v1 import attribution_service_pb2, attribution_service_pb2_grpc
 
-SERVICE = "attribution"
+SERVICE = "attribution_svc"
 SERVICE_NAME = attribution_service_pb2.DESCRIPTOR.services_by_name["AttributionService"].full_name
 _log = get_logger(__name__)
 

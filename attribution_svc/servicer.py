@@ -1,6 +1,7 @@
 """AttributionService on the wire: convert in, call, convert out."""
 
 # ruff: noqa: ARG002, N802 - grpc names the methods and passes a context that not every one needs
+import contextlib
 from collections.abc import AsyncIterator
 
 from attribution_svc.convert import (
@@ -67,5 +68,6 @@ class AttributionServicer(pb_grpc.AttributionServiceServicer):
         self, request: pb.WatchRoutingRequest, context: ServicerContext
     ) -> AsyncIterator[pb.WatchRoutingResponse]:
         """Stream a snapshot, then every change."""
-        async for update in self._feed.watch(request.watcher):
-            yield routing_update_to_pb(update)
+        async with contextlib.aclosing(self._feed.watch(request.watcher)) as updates:
+            async for update in updates:
+                yield routing_update_to_pb(update)

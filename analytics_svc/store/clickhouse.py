@@ -10,7 +10,8 @@ from clickhouse_connect.driver.client import Client
 from google.protobuf.descriptor import FieldDescriptor
 
 from analytics_svc.store import Bookmark, Page
-from analytics_svc.store.connect import ClickHouse, Dsn
+from analytics_svc.store.connect import ClickHouse
+from analytics_svc.store.dsn import Dsn
 from svc_runtime.errors import UnavailableError
 from trellis.capture.v1 import event_pb2
 

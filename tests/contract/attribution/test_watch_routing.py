@@ -122,7 +122,7 @@ async def test_a_watcher_behind_what_is_remembered_gets_a_snapshot(store: Memory
         whole = await anext(updates)
         assert whole.is_snapshot
         assert [campaign.campaign_id for campaign in whole.campaigns] == ["cmp_3"]
-    await updates.aclose()  # type: ignore[attr-defined]  # it is a generator
+    await updates.aclose()
 
 
 async def test_a_new_epoch_begins_with_a_snapshot_in_the_same_stream(

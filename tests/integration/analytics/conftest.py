@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from analytics_svc.store.connect import Dsn, open_client
+from analytics_svc.store.connect import open_client
+from analytics_svc.store.dsn import Dsn
 
 _numbers = itertools.count()
 

@@ -11,7 +11,8 @@ from analytics_svc.convert import page_from_pb
 from analytics_svc.store import Page, ReadingStore, clickhouse
 from analytics_svc.store import connect as connect_module
 from analytics_svc.store.clickhouse import ClickHouseReadingStore
-from analytics_svc.store.connect import Dsn, open_client
+from analytics_svc.store.connect import open_client
+from analytics_svc.store.dsn import Dsn
 from svc_runtime.errors import UnavailableError
 from tests.contract.analytics.fake_capture import FakeCapture
 from tests.contract.analytics.store_contract import NOON, ReadingStoreContract, page

@@ -17,7 +17,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from analytics_svc.store.connect import Dsn, open_client
+from analytics_svc.store.connect import open_client
+from analytics_svc.store.dsn import Dsn
 from tests.contract.analytics.fake_capture import SECRET, FakeCapture, serving
 from tests.contract.analytics.test_follow import until
 

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from analytics_svc.settings import AnalyticsSettings
-from analytics_svc.store.connect import parse_dsn
+from analytics_svc.store.dsn import parse_dsn
 
 
 def test_an_embedded_engine_has_a_directory() -> None:
