@@ -23,7 +23,7 @@ from svc_runtime.tasks import keep_running, running
 from svc_runtime.tracing import configure_telemetry
 from trellis.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
 
-SERVICE = "auth"
+SERVICE = "auth_svc"
 SERVICE_NAME = auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"].full_name
 _log = get_logger(__name__)
 

@@ -30,7 +30,7 @@ from svc_runtime.tasks import running
 from svc_runtime.tracing import configure_telemetry
 from trellis.capture.v1 import capture_service_pb2, capture_service_pb2_grpc
 
-SERVICE = "capture"
+SERVICE = "capture_svc"
 SERVICE_NAME = capture_service_pb2.DESCRIPTOR.services_by_name["CaptureService"].full_name
 _FIRST_PATIENCE_SECONDS = 10.0
 """How long we wait for the store before we listen without it."""

@@ -55,8 +55,15 @@ class Organisations:
                     "a snapshot of keys older than the one held is refused", held=self.revision, got=change.revision
                 )
                 return False
+            revoked = {key_id: key for key_id, key in self._keys.items() if key.HasField("revoke_time")}
             self._keys, self._hosts, self._statuses = {}, {}, {}
+        else:
+            revoked = self._keys
         for key in change.keys:
+            held = revoked.get(key.key_id)
+            if held is not None and held.HasField("revoke_time"):
+                # For ever: a restored database that has gone on since must not bring it back either.
+                key.revoke_time.CopyFrom(held.revoke_time)
             self._keys[key.key_id] = key
         for key_id in change.removed_key_ids:
             self._keys.pop(key_id, None)
