@@ -174,7 +174,8 @@ class Load:
     def _event(self) -> tuple[Sent, str, list[str], bytes]:
         sent = self._ledger.new("event", "/events?lid={lid}", is_keyed=True)
         body = json.dumps({"event": "purchase", "value": 42, "lid": sent.lid}).encode()
-        return sent, "POST", [f"Idempotency-Key: {sent.lid}"], body
+        headers = [f"Idempotency-Key: {sent.lid}", f"Authorization: Bearer {demo.PUBLISHABLE_KEY}"]
+        return sent, "POST", headers, body
 
     def _batch(self) -> tuple[Sent, str, list[str], bytes]:
         sent = self._ledger.new("batch", "/batch?lid={lid}", item_count=_BATCH_ITEMS)

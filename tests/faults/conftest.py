@@ -10,6 +10,7 @@ import pytest
 from tests.faults.scenario import Scenario, forget, new_mesh, small_mesh
 from tests.mesh.mesh import Mesh
 
+_SOAK_ROUNDS = 100
 _LINES: list[str] = []
 
 
@@ -35,6 +36,12 @@ class KeptMesh:
         if self._mesh is not None:
             forget(self._mesh)
             self._mesh = None
+
+
+@pytest.fixture
+def outage_seconds(rounds: int) -> float:
+    """How long a store is away: 60 s in a soak, shorter where it is run often."""
+    return 60.0 if rounds >= _SOAK_ROUNDS else 6.0
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,8 @@ from svc_runtime.grpc_client import Credentials, open_channel
 from svc_runtime.mesh_token import Caller, CallerKind
 from svc_runtime.settings import MeshSettings
 from tests.mesh.process import Launch, Process, ProcessError
+from trellis.attribution.v1 import attribution_service_pb2 as attribution_pb
+from trellis.attribution.v1 import attribution_service_pb2_grpc as attribution_grpc
 from trellis.capture.v1 import capture_service_pb2 as capture_pb
 from trellis.capture.v1 import capture_service_pb2_grpc as capture_grpc
 from trellisctl import demo
@@ -28,7 +30,7 @@ from trellisctl.up.ports import choose_ports
 
 AUTH, ATTRIBUTION, CAPTURE, ANALYTICS = "auth_svc", "attribution_svc", "capture_svc", "analytics_svc"
 LINK = f"/in/{demo.CAMPAIGN_ID}"
-_PROBE = f"{LINK}?lid=0-0"
+_METRICS = "trellis_gateway_"
 READY_SECONDS = 60.0
 _ROOT = Path(__file__).parents[2]
 _CALL_SECONDS = 10.0
@@ -135,22 +137,38 @@ class Mesh:
                 raise ProcessError("the gateway does not know the demo campaign after 10 s")
             await asyncio.sleep(0.1)
 
-    async def click_status(self) -> int:
-        """Follow the demo link on a new connection; return the status, 0 when nobody answers."""
+    async def click_status(self, slug: str = demo.CAMPAIGN_ID) -> int:
+        """Follow a link on a new connection; return the status, 0 when nobody answers."""
+        head, _ = await self._get(f"/in/{slug}?lid=0-0")
+        return int(head.split()[1]) if head else 0
+
+    async def metrics(self) -> dict[str, float]:
+        """Return the gateway's metrics by name (``redirects_total``…), all workers together."""
+        _, page = await self._get("/metrics")
+        totals: dict[str, float] = {}
+        for line in page.decode().splitlines():
+            if line.startswith(_METRICS):
+                labelled, _, value = line.rpartition(" ")
+                name = labelled.partition("{")[0].removeprefix(_METRICS)
+                totals[name] = totals.get(name, 0.0) + float(value)
+        return totals
+
+    async def _get(self, target: str) -> tuple[bytes, bytes]:
+        """Return head and body of an answer on a new connection; nothing when nobody answers."""
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.http_port)
         except OSError:
-            return 0
+            return b"", b""
         try:
-            writer.write(f"GET {_PROBE} HTTP/1.1\r\nHost: {demo.HOST}\r\nConnection: close\r\n\r\n".encode())
-            line = await asyncio.wait_for(reader.readline(), 5)
-            return int(line.split()[1])
-        except (OSError, TimeoutError, IndexError):
-            return 0
+            writer.write(f"GET {target} HTTP/1.1\r\nHost: {demo.HOST}\r\nConnection: close\r\n\r\n".encode())
+            head, _, body = (await asyncio.wait_for(reader.read(), 5)).partition(b"\r\n\r\n")
+        except (OSError, TimeoutError):
+            return b"", b""
         finally:
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
+        return head, body
 
     def stop(self, *names: str) -> None:
         """Stop processes gracefully, all of them when none is named, in the order in which ``trellis up`` does."""
@@ -177,6 +195,17 @@ class Mesh:
 
     # -- what it says ---------------------------------------------------------------------------------------------
 
+    async def create_campaign(self, slug: str) -> None:
+        """Make another campaign of the demo organisation. Errors: AioRpcError."""
+        mesh = MeshSettings(mesh_secret=SecretStr(self.installation.mesh_secret))
+        caller = Caller(CallerKind.OPERATOR, "operator", demo.ORGANIZATION_ID)
+        async with open_channel(mesh, self.installation.attribution_target) as channel:
+            await attribution_grpc.AttributionServiceStub(channel).CreateCampaign(
+                attribution_pb.CreateCampaignRequest(campaign_id=slug, destination_url=demo.DESTINATION_URL),
+                metadata=Credentials(mesh, "tests").as_caller(caller),
+                timeout=_CALL_SECONDS,
+            )
+
     def caller(self) -> tuple[tuple[str, str], ...]:
         """Return the metadata of a call for the demo organisation."""
         credentials = Credentials(MeshSettings(mesh_secret=SecretStr(self.installation.mesh_secret)), "tests")
@@ -202,8 +231,8 @@ class Mesh:
     async def drained(self, *, seconds: float) -> tuple[capture_pb.GetLedgerResponse, float]:
         """Wait until nothing is on its way any more; return the account then, and when its last change was seen.
 
-        A gateway tells what its journal holds once a second, so an account without anything in journals must stay for a while.
-        The instant is of ``time.monotonic``.
+        A gateway tells what its journal holds once a second, so an account with empty journals must stay so for a
+        while. The instant is of ``time.monotonic``.
         """
         deadline = time.monotonic() + seconds
         last: object = None
