@@ -7,6 +7,11 @@ from typing import Any, NoReturn
 
 import pytest
 
+from svc_runtime import mesh_token
+
+# A token that a module makes while tests are collected must still be good when their turn comes, minutes later.
+mesh_token.LIFETIME_SECONDS = 24 * 3600
+
 # Before gRPC is imported: with its fork handlers a child that is to become PostgreSQL, started while gRPC is in use,
 # crashes between fork and exec.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
