@@ -16,7 +16,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 
 from capture_svc.store import ContentRefusedError
 from capture_svc.store.error_codes import CONTENT_NAMES, NAMELESS, Verdict, verdict
-from capture_svc.store.schema import format_settings
+from capture_svc.store.schema import file_settings, inline_settings
 from svc_runtime.errors import DeadlineExceededError, UnavailableError
 
 if TYPE_CHECKING:
@@ -141,22 +141,19 @@ def _translated(work: Callable[[], _T]) -> _T:
 
 def open_client(dsn: Dsn, *, database: str | None = None, settings: Mapping[str, str] | None = None) -> "Client":
     """Open a client. ``database`` overrides the DSN's; it must exist. Blocks; raises the driver's errors."""
-    settings = {**_SETTINGS, **format_settings(), **(settings or {}), **dict(dsn.settings)}
+    settings = {**_SETTINGS, **(settings or {}), **dict(dsn.settings)}
     if dsn.is_embedded:
-        directory = Path(dsn.path)
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        Path(dsn.path).mkdir(parents=True, exist_ok=True, mode=0o700)
         return clickhouse_connect.get_client(
             interface="chdb",
             path=dsn.path,
             database=database or dsn.database,
-            settings=settings,
-            # Where the engine keeps the inline protobuf schemas; else in the directory that we were started in.
-            chdb_options={"format_schema_path": str(directory / "format_schemas") + "/"},
+            settings=file_settings(Path(dsn.path) / "format_schemas") | settings,
         )
     return clickhouse_connect.get_client(
         **dict(dsn.client),
         database=database or dsn.database,
-        settings=settings,
+        settings=inline_settings() | settings,
         connect_timeout=_CONNECT_SECONDS,
         send_receive_timeout=_STATEMENT_SECONDS,
         query_retries=0,

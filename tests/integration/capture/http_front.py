@@ -12,6 +12,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import os
 import re
 import sys
 import tempfile
@@ -152,6 +153,7 @@ def _failure(text: str) -> web.Response:
 
 async def main(port: int, directory: Path) -> None:
     """Serve until killed."""
+    os.chdir(directory)  # the engine keeps inline schemas where it was started
     front = Front(Engine(directory))
     app = web.Application(client_max_size=2**28)
     app.add_routes([web.post("/", front.answer), web.get("/", front.answer), web.post("/fault", front.fault)])
