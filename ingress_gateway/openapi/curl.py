@@ -18,12 +18,13 @@ _CONTINUED = " \\\n  "
 def curl(method: str, path: str, operation: Json, parameters: list[Json]) -> Html:
     """Return the command, as the inside of a ``pre``."""
     words: list[str] = ["curl -si" if _redirects(operation) else "curl -s"]
-    if method not in ("get", "post") or (method == "post" and "requestBody" not in operation):
+    content_type, example = _body(operation)
+    # What curl takes for granted need not be said.
+    if method != ("post" if content_type else "get"):
         words.append(f"-X {method.upper()}")
     words += [f"-H {shlex.quote(header)}" for header in _headers(operation, parameters)]
     if _takes_secret_key(operation):
         words.append('-H "Authorization: Bearer $TRELLIS_KEY"')
-    content_type, example = _body(operation)
     if content_type:
         words += [f"-H 'Content-Type: {content_type}'", f"-d {shlex.quote(orjson.dumps(example).decode())}"]
     url = join("'", tag("span", ORIGIN, class_="origin"), _target(path, parameters), "'")

@@ -67,7 +67,7 @@ RESPONSES: Json = {
     "BadRequest": _response(
         400,
         "Something about the request is wrong; each thing is named in `violations`.",
-        {"INVALID_ARGUMENT": "page_size: is '5000', must be a whole number from 1 to 1000"},
+        {"INVALID_ARGUMENT": "page_size: is 5000, must be a whole number from 1 to 1000"},
     ),
     "Unauthenticated": _response(
         401,
