@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass, field
 
 from capture_svc import metrics
 from capture_svc.availability import StoreWatch, ended, unbroken
@@ -40,6 +41,7 @@ class JournalSession:
         """None: the end, or a failure."""
         self._taken: asyncio.Queue[Batch | None] = asyncio.Queue(1)
         self._reading: asyncio.Task[None] | None = None
+        self._is_evicted = False
 
     async def acks(self, batches: AsyncIterator[Batch]) -> AsyncGenerator[int, None]:
         """Settle batches in their order; yield the settled sequence whenever there is something to acknowledge.
@@ -52,6 +54,8 @@ class JournalSession:
         try:
             while (ack := await self._acks.get()) is not None:
                 yield ack
+            if self._is_evicted:
+                raise UnavailableError("another stream has the journal now")
             await self._confirmed()
             await work
         finally:
@@ -65,6 +69,11 @@ class JournalSession:
         """Take no more batches; those that were taken are still settled and acknowledged."""
         if self._reading is not None:
             self._reading.cancel()
+
+    def evict(self) -> None:
+        """End with UNAVAILABLE, after the statements that run."""
+        self._is_evicted = True
+        self._acks.put_nowait(None)
 
     async def _read(self, batches: AsyncIterator[Batch]) -> None:
         try:
@@ -129,12 +138,15 @@ class JournalSession:
         if self._confirming is not None:
             await self._confirming
 
-    async def _stop(self, work: asyncio.Task[None]) -> None:
-        """End what runs; nothing of this session touches the store afterwards."""
-        work.cancel()
-        if self._confirming is not None:
-            self._confirming.cancel()
-        await asyncio.wait({work} if self._confirming is None else {work, self._confirming})
+
+@dataclass(slots=True)
+class _Slot:
+    """Who has a journal, and who waits for it."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    stream_count: int = 0
+    newest: int = 0
+    session: JournalSession | None = None
 
 
 class Sessions:
@@ -145,43 +157,37 @@ class Sessions:
         self._intake = intake
         self._receipts = receipts
         self._watch = watch
-        self._holders: dict[str, asyncio.Task[object]] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
-        self._open: set[JournalSession] = set()
+        self._slots: dict[str, _Slot] = {}
         self._is_closed = False
 
     @contextlib.asynccontextmanager
     async def open(self, journal_id: str, sender: str) -> AsyncIterator[JournalSession]:
-        """Have a journal for the time of the block. An older stream of it is cancelled, and ended, first.
+        """Have a journal for the time of the block. An older stream of it ends first, whatever it is doing.
 
         Errors: UnavailableError.
         """
-        if self._is_closed:
-            raise UnavailableError("the service is stopping")
-        holder = self._holders.get(journal_id)
-        if holder is not None:
+        slot = self._slots.setdefault(journal_id, _Slot())
+        slot.stream_count += 1
+        slot.newest = number = slot.newest + 1
+        if slot.session is not None:
             _log.info("another stream takes a journal over", journal=journal_id, sender=sender)
-            holder.cancel()
-        lock = self._locks.setdefault(journal_id, asyncio.Lock())
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("a session needs a task")
-        self._holders[journal_id] = task
+            slot.session.evict()
         metrics.streams.add(1)
         try:
-            async with lock:
+            async with slot.lock:
                 head = await self._head(journal_id)
-                session = JournalSession(head, self._intake, self._watch, group_size=self._group_size)
-                self._open.add(session)
+                if self._is_closed or slot.newest != number:
+                    raise UnavailableError("the service is stopping, or another stream has the journal now")
+                slot.session = JournalSession(head, self._intake, self._watch, group_size=self._group_size)
                 try:
-                    yield session
+                    yield slot.session
                 finally:
-                    self._open.discard(session)
+                    slot.session = None
         finally:
             metrics.streams.add(-1)
-            if self._holders.get(journal_id) is task:
-                del self._holders[journal_id]
-                self._locks.pop(journal_id, None)
+            slot.stream_count -= 1
+            if not slot.stream_count:
+                del self._slots[journal_id]
 
     async def _head(self, journal_id: str) -> JournalHead | None:
         return await self._watch.persist(
@@ -191,5 +197,6 @@ class Sessions:
     def close(self) -> None:
         """Let every stream end when what it has taken is acknowledged; refuse new ones."""
         self._is_closed = True
-        for session in self._open:
-            session.close()
+        for slot in self._slots.values():
+            if slot.session is not None:
+                slot.session.close()

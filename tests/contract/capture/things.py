@@ -1,5 +1,6 @@
 """Events, journals and a capture_svc for tests."""
 
+import asyncio
 import contextlib
 import itertools
 import random
@@ -244,18 +245,16 @@ class Stream:
             code = await self.call.code()
             if code is not grpc.StatusCode.OK:
                 raise grpc.aio.AioRpcError(
-                    code,
-                    await self.call.initial_metadata(),
-                    await self.call.trailing_metadata(),
-                    details=await self.call.details(),
+                    code, await self.call.initial_metadata(), await self.call.trailing_metadata()
                 )
             raise EOFError
         self.settled = answer.sequence
         return self.settled
 
     async def settle(self, batch: pb.JournalBatch) -> None:
-        """Send a batch and wait for its acknowledgement."""
-        await self.send(batch)
+        """Send a batch and wait for its acknowledgement; raise what ended the stream."""
+        with contextlib.suppress(asyncio.InvalidStateError):  # it has ended: reading says why
+            await self.send(batch)
         while self.settled < batch.sequence:
             await self.read()
 
