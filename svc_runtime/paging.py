@@ -13,6 +13,8 @@ from svc_runtime.errors import InvalidArgumentError, Violation
 DEFAULT_PAGE_SIZE = 100
 LARGEST_PAGE_SIZE = 1_000
 
+_LARGEST_NUMBER = 2**53
+
 Position: TypeAlias = Sequence[str | int]
 
 
@@ -40,6 +42,14 @@ def read_page_token(token: str, *types: type[str] | type[int]) -> list[str | int
         position = json.loads(base64.urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4)))
     except (ValueError, RecursionError):
         position = None
-    if isinstance(position, list) and [type(value) for value in position] == list(types):
-        return position
+    is_list = isinstance(position, list)
+    if is_list and [type(value) for value in position] == list(types) and all(map(_is_storable, position)):
+        return list(position)
     raise InvalidArgumentError.of([Violation("page_token", "is not a token of this list")])
+
+
+def _is_storable(value: str | int) -> bool:
+    """Whether a store can compare with it: a forged token may hold what no column takes."""
+    if isinstance(value, int):
+        return abs(value) <= _LARGEST_NUMBER
+    return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)

@@ -8,7 +8,7 @@ from svc_runtime.errors import InvalidArgumentError
 from svc_runtime.paging import check_page_size, make_page_token, read_page_token
 
 
-@given(st.integers(), st.text())
+@given(st.integers(-(2**53), 2**53), st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 def test_a_token_gives_its_position_back(number: int, text: str) -> None:
     token = make_page_token([number, text])
     assert read_page_token(token, int, str) == [number, text]
@@ -29,6 +29,12 @@ def test_any_other_text_is_refused_or_a_position(text: str) -> None:
         assert position is not None
         assert type(position[0]) is int
     assert all(violation.field == "page_token" for violation in violations)
+
+
+@pytest.mark.parametrize("position", [[2**53 + 1], [-(2**63)], ["a\0"], ["\ud800"]])
+def test_a_forged_position_that_no_store_takes_is_refused(position: list[int | str]) -> None:
+    with pytest.raises(InvalidArgumentError):
+        read_page_token(make_page_token(position), type(position[0]))
 
 
 def test_the_first_page_has_no_token() -> None:
