@@ -6,7 +6,7 @@ import itertools
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -266,6 +266,15 @@ async def refusal(call: Awaitable[object]) -> TrellisError:
     except grpc.aio.AioRpcError as error:
         return error_from_rpc(error)
     raise AssertionError("the call was not refused")
+
+
+async def until(is_so: Callable[[], bool], *, seconds: float = 10) -> None:
+    """Wait until something is so."""
+    for _ in range(int(seconds / 0.01)):
+        if is_so():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never was so")
 
 
 class FixedHosts:
