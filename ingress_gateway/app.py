@@ -4,7 +4,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from aiohttp import web
 from opentelemetry import propagate, trace
@@ -13,6 +13,7 @@ from opentelemetry.trace import SpanKind
 from ingress_gateway.answer import SERVER
 from ingress_gateway.arrival import Arrival
 from ingress_gateway.gateway import Call, Gateway
+from ingress_gateway.links import LINK, PREFIX
 from ingress_gateway.problems import problem
 from ingress_gateway.protocol import GatewayProtocol
 from svc_runtime.errors import Code, InternalError, NotFoundError, TrellisError
@@ -20,6 +21,7 @@ from svc_runtime.logs import get_logger
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 _CORS_MAX_AGE_SECONDS = 86_400
+_ABSOLUTE = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 _log = get_logger(__name__)
 _tracer = trace.get_tracer("trellis.ingress_gateway")
 
@@ -54,6 +56,7 @@ class Router:
         self.routes = routes
         self._fixed: dict[str, list[HttpRoute]] = {}
         self._patterns: list[tuple[re.Pattern[str], HttpRoute]] = []
+        self._link = next(route for route in routes if route.template == LINK)
         for route in routes:
             if "{" in route.template:
                 pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/:]+)", re.escape(route.template))
@@ -63,6 +66,9 @@ class Router:
 
     def find(self, method: str, path: str) -> tuple[HttpRoute, dict[str, str]]:
         """Return the route and its variables; raise NotFoundError or MethodNotAllowedError."""
+        if path.startswith(PREFIX):
+            # A mistyped link may hold anything, and is a click all the same.
+            return self._link, {"slug": unquote(path[len(PREFIX) :])}
         candidates = [(route, dict[str, str]()) for route in self._fixed.get(path, ())]
         for pattern, route in self._patterns:
             found = pattern.fullmatch(path)
@@ -89,14 +95,21 @@ class App:
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request."""
         protocol = cast("GatewayProtocol", request.protocol)
+        authority, path_and_query = _split_target(request.raw_path)
         arrival = Arrival(
             request.method,
-            _origin_form(request.raw_path),
+            path_and_query,
             f"{request.version.major}.{request.version.minor}",
             request.headers,
             request.raw_headers,
             protocol.peer,
         )
+        if authority:
+            # RFC 9112: the target's host counts, whatever the header says.
+            arrival.host = authority
+            arrival.target = request.raw_path.encode("utf-8", "surrogateescape")
+        if protocol.odd_target is not None:
+            arrival.target, protocol.odd_target = protocol.odd_target, None
         is_sampled, protocol.is_sampled = protocol.is_sampled, None
         if is_sampled is None:
             is_sampled = self._gateway.sampler.wants(arrival)
@@ -112,6 +125,9 @@ class App:
                 response = await route.handler(call)
         except TrellisError as error:
             response = problem(error)
+            if not request.content.is_eof():
+                # What is left of the body is not read: the connection cannot be used again.
+                response.force_close()
             if isinstance(error, MethodNotAllowedError):
                 response.headers["Allow"] = ", ".join(error.allowed)
             if error.code.http_status < 500:
@@ -138,9 +154,8 @@ class App:
         if route.is_capture:
             _allow_origin(arrival, response)
             response.headers["Access-Control-Allow-Methods"] = "GET, POST"
-            response.headers["Access-Control-Allow-Headers"] = arrival.headers.get(
-                "Access-Control-Request-Headers", "*"
-            )
+            wanted_headers = arrival.headers.get("Access-Control-Request-Headers", "*")
+            response.headers["Access-Control-Allow-Headers"] = _plain(wanted_headers)
             response.headers["Access-Control-Max-Age"] = str(_CORS_MAX_AGE_SECONDS)
         return response
 
@@ -162,16 +177,22 @@ class App:
             return response
 
 
-def _origin_form(target: str) -> str:
-    """Return path and query of a request target, which a proxy may have sent in absolute form."""
-    if target.startswith(("http://", "https://")):
-        parts = urlsplit(target)
-        return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return target
+def _split_target(target: str) -> tuple[str, str]:
+    """Return the host, and path and query, of a request target; the host only in absolute form, as proxies send it."""
+    found = _ABSOLUTE.fullmatch(target)
+    if found is None:
+        return "", target
+    rest = found[2]
+    return found[1].rpartition("@")[2], rest if rest.startswith("/") else f"/{rest}"
 
 
 def _allow_origin(arrival: Arrival, response: web.StreamResponse) -> None:
-    response.headers["Access-Control-Allow-Origin"] = arrival.headers.get("Origin", "*")
+    response.headers["Access-Control-Allow-Origin"] = _plain(arrival.headers.get("Origin", "*"))
     response.headers["Access-Control-Allow-Credentials"] = "true"
     response.headers["Access-Control-Expose-Headers"] = "X-Trellis-Event-Id, X-Trellis-Outcome"
     response.headers["Vary"] = "Origin"
+
+
+def _plain(value: str) -> str:
+    """Return a header value that is to be sent back, or ``null`` when it is not ASCII: no browser sends that."""
+    return value if value.isascii() else "null"

@@ -11,7 +11,7 @@ from ingress_gateway.settings import Network
 HOST, COOKIE, USER_AGENT = istr("Host"), istr("Cookie"), istr("User-Agent")
 AUTHORIZATION, PROXY_AUTHORIZATION = istr("Authorization"), istr("Proxy-Authorization")
 FORWARDED_FOR, FORWARDED_PROTO = istr("X-Forwarded-For"), istr("X-Forwarded-Proto")
-TRACEPARENT = istr("traceparent")
+TRACEPARENT, ORIGIN = istr("traceparent"), istr("Origin")
 
 _SECRET_NAMES = frozenset((b"authorization", b"proxy-authorization", b"cookie"))
 _SECRET_KEY = re.compile(rb"wdn_sk_[A-Za-z0-9_]+")
@@ -22,7 +22,19 @@ _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 class Arrival:
     """One request. ``target`` and the header pairs hold the bytes as received."""
 
-    __slots__ = ("body", "headers", "http_version", "ip", "method", "path", "peer", "query", "raw_headers", "target")
+    __slots__ = (
+        "body",
+        "headers",
+        "host",
+        "http_version",
+        "ip",
+        "method",
+        "path",
+        "peer",
+        "query",
+        "raw_headers",
+        "target",
+    )
 
     def __init__(
         self,
@@ -41,6 +53,7 @@ class Arrival:
         self.query = query.encode("utf-8", "surrogateescape")
         self.http_version = http_version
         self.headers = headers
+        self.host = headers.get(HOST, "")
         self.raw_headers = raw_headers
         self.peer = peer
         self.ip = peer.client_ip(headers) if peer.is_trusted and FORWARDED_FOR in headers else peer.ip
@@ -53,7 +66,7 @@ class Arrival:
             pairs = [(name, REDACTED if name.lower() in _SECRET_NAMES else value) for name, value in self.raw_headers]
         else:
             pairs = list(self.raw_headers)
-        return without_secret_keys(b"".join([b"%b: %b\r\n" % pair for pair in pairs]))
+        return b"".join([b"%b: %b\r\n" % pair for pair in pairs])
 
     def scheme(self) -> str:
         """Return ``http`` or ``https``, as the client saw it."""
@@ -87,7 +100,8 @@ class Peer:
         hops = [hop.strip() for value in headers.getall(FORWARDED_FOR) for hop in value.split(",")]
         for hop in reversed(hops):
             try:
-                address = ipaddress.ip_address(hop)
+                # Without a zone: that may hold anything.
+                address = ipaddress.ip_address(hop.partition("%")[0])
             except ValueError:
                 break
             if not _is_in(address, self._trusted):
@@ -126,6 +140,11 @@ def _is_in(address: ipaddress.IPv4Address | ipaddress.IPv6Address, networks: tup
     return any((mapped or address) in network for network in networks)
 
 
+def has_secret_key(data: bytes) -> bool:
+    """True when bytes that are about to be kept hold something that looks like a secret key."""
+    return b"wdn_sk_" in data
+
+
 def without_secret_keys(data: bytes) -> bytes:
-    """Cut secret keys out of bytes that are about to be kept."""
-    return _SECRET_KEY.sub(b"wdn_sk_" + REDACTED, data) if b"wdn_sk_" in data else data
+    """Cut secret keys out of bytes."""
+    return _SECRET_KEY.sub(b"wdn_sk_" + REDACTED, data)

@@ -5,7 +5,7 @@ from urllib.parse import unquote
 
 from ingress_gateway import click_ids, ids
 from ingress_gateway.answer import REDIRECT, Answer
-from ingress_gateway.arrival import HOST, Arrival
+from ingress_gateway.arrival import Arrival
 from ingress_gateway.counters import Counters
 from ingress_gateway.journal.journal import JournalFullError, Waiter
 from ingress_gateway.organisations import Organisations
@@ -14,6 +14,7 @@ from ingress_gateway.routing import Route, Routing
 from ingress_gateway.visitors import Visitors
 
 PREFIX = "/in/"
+LINK = "/in/{slug}"
 
 
 class Taken(NamedTuple):
@@ -42,7 +43,7 @@ class Links:
 
     def route_of(self, arrival: Arrival) -> Route | None:
         """Return the live route of a link under a tracking host; None for anything else."""
-        organization_id = self._organisations.of_host(arrival.headers.get(HOST, ""))
+        organization_id = self._organisations.of_host(arrival.host)
         if not organization_id:
             return None
         slug = arrival.path[len(PREFIX) :]

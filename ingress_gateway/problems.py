@@ -30,8 +30,4 @@ def problem(error: TrellisError, *, event_id: str = "") -> web.Response:
         headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="trellis"'
-    response = web.Response(status=status, body=orjson.dumps(body), content_type=CONTENT_TYPE, headers=headers)
-    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        # What is left of the body is not read: the connection cannot be used again.
-        response.force_close()
-    return response
+    return web.Response(status=status, body=orjson.dumps(body), content_type=CONTENT_TYPE, headers=headers)

@@ -7,19 +7,20 @@ Both lanes use the same code for what they answer.
 """
 
 import asyncio
+import re
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from aiohttp import http_parser, web
 from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.http_parser import RawRequestMessage
+from aiohttp.http_exceptions import HttpProcessingError, InvalidURLError
+from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
 from ingress_gateway.answer import SERVER, serialize
-from ingress_gateway.arrival import NOBODY, Arrival, Peer, Peers
+from ingress_gateway.arrival import NOBODY, ORIGIN, Arrival, Peer, Peers
 from ingress_gateway.counters import Counters
 from ingress_gateway.links import PREFIX, Links
 from ingress_gateway.sampling import Sampler
@@ -29,6 +30,8 @@ from svc_runtime.logs import get_logger
 _HTTP_1_1 = (1, 1)
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_SERVER_ERROR = b"HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 _SWEEP_SECONDS = 0.5
 _log = get_logger(__name__)
 
@@ -74,7 +77,17 @@ class GatewayServer(web.Server):
 class GatewayProtocol(RequestHandler):
     """One connection."""
 
-    __slots__ = ("_active_at", "_click", "_receiving_since", "_server", "is_sampled", "peer")
+    __slots__ = (
+        "_active_at",
+        "_body",
+        "_click",
+        "_line",
+        "_receiving_since",
+        "_server",
+        "is_sampled",
+        "odd_target",
+        "peer",
+    )
 
     def __init__(self, server: GatewayServer) -> None:
         settings = server.settings
@@ -93,6 +106,12 @@ class GatewayProtocol(RequestHandler):
         self._click: _FastClick | None = None
         self._receiving_since: float | None = None
         self._active_at = server.loop.time()
+        self._line: bytes | None = b""
+        """In the fast lane, what came of a request line that is not whole yet; None when its headers are coming."""
+        self._body: Any = EMPTY_PAYLOAD
+        """Of the newest request, in the slow lane."""
+        self.odd_target: bytes | None = None
+        """The target of the newest request as it came, where it holds bytes that the parser does not take."""
         self.is_sampled: bool | None = None
         """What the fast lane decided about the request that it passed on; None when it did not look."""
         self.peer: Peer = NOBODY
@@ -118,24 +137,66 @@ class GatewayProtocol(RequestHandler):
         if self._force_close or self._close or self._parser is None:
             return
         try:
-            messages, upgraded, tail = self._parser.feed_data(data)
+            try:
+                messages, upgraded, tail = self._parser.feed_data(data)
+            except InvalidURLError:
+                messages, upgraded, tail = self._feed_escaped(data)
         except HttpProcessingError:
-            self._refuse()
+            self._refuse(_BAD_REQUEST)
             return
         self._upgraded = upgraded
         if upgraded and tail:
             self._message_tail = tail
         if not messages:
-            if self._receiving_since is None:
-                self._receiving_since = self._loop.time()
+            self._receive_head(data)
             return
-        self._receiving_since = None
+        if self._receiving_since is not None:
+            self._receiving_since, self._line = None, b""
         if len(messages) == 1 and not upgraded and self._take_click(*messages[0]):
             return
         for item in messages:
             self._request_count += 1
             self._messages.append(item)
+        self._body = messages[-1][1]
+        if len(messages) >= self._max_msg_queue_size:
+            self._pause_reading_for_buffer()
         self._start_slow()
+
+    def _receive_head(self, data: bytes) -> None:
+        """Start the clock of a request that comes in pieces, and keep its line until it is whole."""
+        if self._receiving_since is None:
+            self._receiving_since = self._loop.time()
+        if self._line is not None:
+            line = self._line + data
+            self._line = None if b"\n" in line else line
+
+    def _feed_escaped(self, data: bytes) -> Any:
+        """Feed a request whose target holds bytes beyond ASCII, as old browsers and many networks send them.
+
+        The parser gets them percent-encoded; the event keeps the target as it came. Raise InvalidURLError for whatever
+        else may be wrong with it.
+        """
+        line, end, rest = ((self._line or b"") + data).partition(b"\n")
+        words = line.split(b" ")
+        if not end and len(line) <= self.max_line_size:
+            # The line goes on. The parser has given up, and does so again with what comes next.
+            return (), False, b""
+        if len(words) != 3 or not _BEYOND_ASCII.search(words[1]):
+            raise InvalidURLError("the target holds a character that no URL has")
+        self.odd_target = words[1]
+        words[1] = _BEYOND_ASCII.sub(lambda found: b"%%%02X" % found[0][0], words[1])
+        self._parser = HttpRequestParser(
+            self,
+            self._loop,
+            self._read_bufsize,
+            max_line_size=self.max_line_size,
+            max_field_size=self.max_field_size,
+            max_headers=self.max_headers,
+            payload_exception=RequestPayloadError,
+            auto_decompress=False,
+            max_msg_queue_size=self._max_msg_queue_size,
+        )
+        return self._parser.feed_data(b" ".join(words) + end + rest)
 
     def _take_click(self, message: RawRequestMessage, payload: Any) -> bool:
         """Take the fast lane if the request is a plain click on a live link; return whether it was."""
@@ -144,44 +205,75 @@ class GatewayProtocol(RequestHandler):
             or payload is not EMPTY_PAYLOAD
             or message.version != _HTTP_1_1
             or not message.path.startswith(PREFIX)
+            or ORIGIN in message.headers
         ):
             return False
         server = self._server
         arrival = Arrival("GET", message.path, "1.1", message.headers, message.raw_headers, self.peer)
-        self.is_sampled = server.sampler.wants(arrival)
-        if self.is_sampled:
+        if server.sampler.wants(arrival):
+            self.is_sampled = True
             return False
         route = server.links.route_of(arrival)
         if route is None:
+            self.is_sampled = False
             return False
+        if self.odd_target is not None:
+            arrival.target, self.odd_target = self.odd_target, None
         click = _FastClick(self, closes=message.should_close)
         self._click = click
         server.counters.fast_request_count += 1
         self._parser.message_consumed()  # type: ignore[union-attr]  # checked by the caller
-        taken = server.links.take(arrival, route, click)
-        click.response = serialize(taken.answer, closes=click.closes)
+        try:
+            taken = server.links.take(arrival, route, click)
+            click.response = serialize(taken.answer, closes=click.closes)
+        except Exception:  # noqa: BLE001 - the last line of defence of this lane
+            server.counters.server_error_count += 1
+            _log.exception("unhandled error in a click", path=arrival.path)
+            self._refuse(_SERVER_ERROR)
+            return True
         if not taken.is_recorded:
             click.send()
         return True
 
     def _receive_slow(self, data: bytes) -> None:
+        now = self._active_at = self._loop.time()
         count = self._request_count
+        is_body = not self._body.is_eof()
+        begins = not is_body and self._receiving_since is None and self._is_waiting()
         super().data_received(data)
         if self._request_count > count:
             self._receiving_since = None
-        elif self._receiving_since is None and self._is_waiting():
-            # Not the body of a request that is being answered: those have a time-out of their own.
-            self._receiving_since = self._loop.time()
+            message, payload = self._messages[-1]
+            if isinstance(message, RawRequestMessage):
+                self._body = payload
+            elif is_body and not self._body.is_eof():
+                # The body is broken: its request fails, and there is no other one to answer.
+                self._messages.pop()
+                self._body.set_exception(RequestPayloadError("the body's framing is broken"))
+            elif begins and isinstance(message.exc, InvalidURLError):
+                self._try_escaped(data)
+        elif data and not is_body and self._receiving_since is None:
+            self._receiving_since = now
+
+    def _try_escaped(self, data: bytes) -> None:
+        """Put the request with the odd target in the place of its refusal."""
+        refusal = self._messages.pop()
+        try:
+            messages, self._upgraded, self._message_tail = self._feed_escaped(data)
+        except HttpProcessingError:
+            messages = ()
+        self._messages.extend(messages or [refusal])
+        self._body = self._messages[-1][1]
 
     def _start_slow(self) -> None:
         self._server.counters.slow_request_count += 1
         self._task_handler = self._loop.create_task(self.start())
 
-    def _refuse(self) -> None:
+    def _refuse(self, response: bytes) -> None:
         """Answer what is not HTTP, or HTTP that two parsers could read in two ways, and close."""
         self._server.counters.refused_request_count += 1
         if self.transport is not None:
-            self.transport.write(_BAD_REQUEST)
+            self.transport.write(response)
         self.force_close()
 
     def handle_error(
@@ -192,7 +284,8 @@ class GatewayProtocol(RequestHandler):
         message: str | None = None,  # noqa: ARG002 - the signature is aiohttp's; the text may repeat the request
     ) -> web.StreamResponse:
         """Answer an error that aiohttp found: the parser's 400 in few words, anything else as our defect."""
-        if isinstance(exc, HttpProcessingError):
+        if isinstance(exc, HttpProcessingError | ConnectionError):
+            # Who has left reads no answer, and that is no defect of ours.
             self._server.counters.refused_request_count += 1
             response = web.Response(status=400)
         else:
@@ -216,7 +309,9 @@ class GatewayProtocol(RequestHandler):
         if self._receiving_since is not None:
             if now - self._receiving_since > settings.header_seconds and self._is_waiting():
                 self._server.counters.timed_out_connection_count += 1
-                if self.transport is not None:
+                # Browsers open connections in advance, and would take an answer for that to their first request.
+                is_unused = self._task_handler is None and self._line == b""
+                if self.transport is not None and not is_unused:
                     self.transport.write(_TIMED_OUT)
                 self.force_close()
         elif self._is_waiting():

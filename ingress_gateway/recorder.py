@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from ingress_gateway.arrival import HOST, Arrival, without_secret_keys
+from ingress_gateway.arrival import Arrival, has_secret_key, without_secret_keys
 from ingress_gateway.ids import event_id as new_event_id
 from ingress_gateway.ids import keyed_event_id
 from ingress_gateway.journal.journal import Journal, Waiter
@@ -50,14 +50,14 @@ class Recorder:
             event_type=event_type,
             route=route,
             method=arrival.method,
-            target=without_secret_keys(arrival.target),
+            target=arrival.target,
             http_version=arrival.http_version,
             headers=arrival.header_block(),
-            body=without_secret_keys(arrival.body if body is None else body),
+            body=arrival.body if body is None else body,
             peer_address=arrival.peer.address,
             ip=arrival.ip,
             scheme=arrival.scheme(),
-            host=arrival.headers.get(HOST, "").encode("utf-8", "surrogateescape"),
+            host=arrival.host.encode("utf-8", "surrogateescape"),
             click_id=click_id,
             external_click_id=external_click_id,
             user_id=user_id,
@@ -72,13 +72,24 @@ class Recorder:
             idempotency_key=idempotency_key,
             item_index=item_index,
             key_id=key_id,
-        ).SerializeToString()
+        )
+        encoded = event.SerializeToString()
+        if has_secret_key(encoded):
+            encoded = _redacted(event).SerializeToString()
         self._journal.append(
             sequence,
-            event,
+            encoded,
             organization_id,
             waiter,
             is_keyed=bool(idempotency_key),
             traceparent=traceparent,
         )
         return event_id
+
+
+def _redacted(event: event_pb2.Event) -> event_pb2.Event:
+    """Cut secret keys out of everything that a client chose."""
+    for field, value in event.ListFields():
+        if field.type == field.TYPE_BYTES:
+            setattr(event, field.name, without_secret_keys(value))
+    return event

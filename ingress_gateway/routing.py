@@ -150,6 +150,11 @@ class Routing:
         """Return the route of a slug, paused ones too."""
         return self._slugs.get((organization_id, slug))
 
+    def find_campaign(self, organization_id: str, campaign_id: str) -> Route | None:
+        """Return the route of a campaign, paused ones too."""
+        campaign = self._campaigns.get((organization_id, campaign_id))
+        return self.find(organization_id, campaign.slug) if campaign is not None else None
+
     def snapshot(self) -> pb.WatchRoutingResponse:
         """Return everything held, as one snapshot, for the disk."""
         return pb.WatchRoutingResponse(

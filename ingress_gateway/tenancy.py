@@ -1,10 +1,9 @@
 """Whose request is it? Tracking domain first, then a publishable key, then Authorization."""
 
 import base64
-import binascii
 from dataclasses import dataclass
 
-from ingress_gateway.arrival import AUTHORIZATION, HOST, Arrival
+from ingress_gateway.arrival import AUTHORIZATION, Arrival
 from ingress_gateway.organisations import Organisations, Principal
 from ingress_gateway.payloads import WRITE_KEY_NAMES, query_fields
 from svc_runtime.errors import PermissionDeniedError, UnauthenticatedError
@@ -27,7 +26,7 @@ def presented_key(arrival: Arrival, body_key: str = "") -> str:
     if scheme.lower() == "basic":
         try:
             return base64.b64decode(credential, validate=True).decode().partition(":")[0]
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # of base64, of its alphabet or of UTF-8
             raise UnauthenticatedError("the Basic credential does not decode", reason="KEY_MALFORMED") from None
     header_key = arrival.headers.get("X-Write-Key", "")
     if header_key:
@@ -46,7 +45,7 @@ def sender(organisations: Organisations, arrival: Arrival, body_key: str = "") -
     Raise UnauthenticatedError with ORGANIZATION_UNKNOWN when neither host nor key says, or with what is wrong with the
     key: a wrong key is an error also where the host would do, since its sender means another place.
     """
-    of_host = organisations.of_host(arrival.headers.get(HOST, ""))
+    of_host = organisations.of_host(arrival.host)
     key = presented_key(arrival, body_key)
     if not key:
         if of_host:

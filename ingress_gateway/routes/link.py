@@ -5,8 +5,9 @@ import html
 
 from aiohttp import web
 
+from ingress_gateway import click_ids, ids
 from ingress_gateway.answer import PAGE, Answer
-from ingress_gateway.arrival import HOST
+from ingress_gateway.bodies import read_body
 from ingress_gateway.gateway import Call
 from ingress_gateway.journal.journal import JournalFullError
 from ingress_gateway.payloads import query_fields
@@ -27,11 +28,9 @@ async def click(call: Call) -> web.StreamResponse:
     if tenant is None:
         event_id = gateway.unclaimed.keep(arrival, route="in", status=404, mark="unclaimed_host")
         return _not_found(event_id, "unclaimed")
-    slug = call.path.get("slug", "")
-    if not slug:
-        fields = query_fields(arrival.query)
-        slug = fields.get("slug") or fields.get("campaign_id") or ""
-    route = gateway.routing.find(tenant.organization_id, slug)
+    if call.request.can_read_body:
+        arrival.body = await read_body(call.request, gateway.settings, gateway.settings.max_event_bytes)
+    route = _route(call, tenant.organization_id)
     marks = _marks(call, tenant)
     if route is None or (route.is_paused and route.fallback is None):
         return await _dead_link(call, tenant, route, marks)
@@ -50,10 +49,22 @@ async def click(call: Call) -> web.StreamResponse:
     return respond(taken.answer)
 
 
+def _route(call: Call, organization_id: str) -> Route | None:
+    """The path names the slug; a link without one may name slug or campaign in its query."""
+    routing = call.gateway.routing
+    slug = call.path.get("slug", "")
+    if slug:
+        return routing.find(organization_id, slug)
+    fields = query_fields(call.arrival.query)
+    found = routing.find(organization_id, fields.get("slug", ""))
+    campaign_id = fields.get("campaign_id", "")
+    return found or routing.find(organization_id, campaign_id) or routing.find_campaign(organization_id, campaign_id)
+
+
 def _owner(call: Call) -> Tenant | None:
     """The host decides; a key only where the host says nothing: a stray key must not stop a person."""
     gateway = call.gateway
-    of_host = gateway.organisations.of_host(call.arrival.headers.get(HOST, ""))
+    of_host = gateway.organisations.of_host(call.arrival.host)
     if of_host:
         return Tenant(of_host)
     key = presented_key(call.arrival)
@@ -69,15 +80,20 @@ def _marks(call: Call, tenant: Tenant) -> tuple[str, ...]:
 
 
 async def _dead_link(call: Call, tenant: Tenant, route: Route | None, marks: tuple[str, ...]) -> web.StreamResponse:
+    """Record a click that leads nowhere: a campaign may claim it later."""
+    arrival, visitors = call.arrival, call.gateway.visitors
     waiter = RedirectWaiter(call)
     try:
         event_id = call.gateway.recorder.record(
-            call.arrival,
+            arrival,
             waiter,
             organization_id=tenant.organization_id,
             route="in",
             event_type=b"click",
             status=404,
+            click_id=ids.click_id(),
+            external_click_id=click_ids.in_query(arrival.query),
+            user_id=visitors.known(arrival) or visitors.of_server(arrival, tenant.organization_id),
             campaign_id=route.campaign_id if route else "",
             campaign_version=route.version if route else 0,
             marks=(*marks, "campaign_paused" if route else "unknown_slug"),
