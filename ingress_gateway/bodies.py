@@ -2,17 +2,21 @@
 
 import asyncio
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Protocol
 
 import brotli  # type: ignore[import-untyped]  # the library has no types
 import zstandard
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from aiohttp.web_protocol import RequestPayloadError
 
 from ingress_gateway.settings import GatewaySettings
 from svc_runtime.errors import Code, TooLargeError, TrellisError
 
 _STEP = 256 * 1024
+_PIECE = 16 * 1024
+_ZSTD_PIECE = 256
+_MOST_MEMBERS = 1000
 _MOST_ENCODINGS = 2
 
 
@@ -20,6 +24,12 @@ class RequestTimeoutError(TrellisError):
     """The body came too slowly."""
 
     code = Code.DEADLINE_EXCEEDED
+
+
+class BodyBrokenError(TrellisError):
+    """The body's framing is broken: where it ends cannot be known."""
+
+    code = Code.INVALID_ARGUMENT
 
 
 class EncodingUnsupportedError(TrellisError):
@@ -31,11 +41,14 @@ class EncodingUnsupportedError(TrellisError):
 async def read_body(request: web.BaseRequest, settings: GatewaySettings, limit: int) -> bytes:
     """Return the body after content decoding, at most ``limit`` bytes before and after.
 
-    Raises TooLargeError, RequestTimeoutError (below the slowest honest pace) and EncodingUnsupportedError.
+    Raises TooLargeError, RequestTimeoutError (below the slowest honest pace), BodyBrokenError and
+    EncodingUnsupportedError.
     """
     length = request.headers.get("Content-Length", "")
     if length.isdigit() and int(length) > limit:
         raise TooLargeError(f"the body has {int(length)} bytes; the limit is {limit}")
+    if _waits_for_word(request) and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     raw = await _receive(request, settings, limit)
     encodings = [e.strip().lower() for e in request.headers.get("Content-Encoding", "").split(",")]
     encodings = [e for e in encodings if e and e != "identity"]
@@ -44,6 +57,12 @@ async def read_body(request: web.BaseRequest, settings: GatewaySettings, limit: 
     if len(encodings) > _MOST_ENCODINGS:
         raise EncodingUnsupportedError(f"{len(encodings)} content encodings; the limit is {_MOST_ENCODINGS}")
     return await asyncio.to_thread(_decode_all, raw, encodings, limit)
+
+
+def _waits_for_word(request: web.BaseRequest) -> bool:
+    """True for a client that sends its body when it hears that it may."""
+    expects = request.headers.get("Expect", "").lower() == "100-continue"
+    return expects and request.version >= HttpVersion11 and not request.content.is_eof()
 
 
 async def _receive(request: web.BaseRequest, settings: GatewaySettings, limit: int) -> bytes:
@@ -64,6 +83,8 @@ async def _receive(request: web.BaseRequest, settings: GatewaySettings, limit: i
             f"{received} bytes of the body came in {loop.time() - started:.0f} s; "
             f"the slowest pace is {settings.body_bytes_per_second} bytes/s after {settings.body_seconds:.0f} s"
         ) from None
+    except RequestPayloadError:
+        raise BodyBrokenError(f"the framing of the body is broken after {received} bytes") from None
     return b"".join(chunks)
 
 
@@ -88,7 +109,7 @@ def decode(data: bytes, encoding: str, limit: int) -> bytes:
             if size > limit:
                 raise TooLargeError(f"the body decodes to more than {limit} bytes, the limit")
             decoded.append(chunk)
-    except (zlib.error, zstandard.ZstdError, brotli.error, EOFError):
+    except (zlib.error, zstandard.ZstdError, brotli.error, EOFError, ValueError):
         raise EncodingUnsupportedError(f"the body is not {encoding}") from None
     return b"".join(decoded)
 
@@ -98,30 +119,44 @@ class _Inflater(Protocol):
     def eof(self) -> bool: ...
     @property
     def unconsumed_tail(self) -> bytes: ...
+    @property
+    def unused_data(self) -> bytes: ...
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
 def _gzip(data: bytes) -> Iterator[bytes]:
-    """Members may follow each other."""
-    while data:
-        inflater = zlib.decompressobj(wbits=31)
-        yield from _inflate(inflater, data)
-        data = inflater.unused_data.lstrip(b"\0")
+    """Members may follow each other, and zeros the last one."""
+    position = members = 0
+    while position < len(data):
+        members += 1
+        if members > _MOST_MEMBERS:
+            raise ValueError(f"more than {_MOST_MEMBERS} members")
+        position = yield from _inflate(zlib.decompressobj(wbits=31), data, position)
+        while data[position : position + 1] == b"\0":
+            position += 1
 
 
 def _deflate(data: bytes) -> Iterator[bytes]:
     """With the zlib header that the standard asks for, or raw, as some clients send it."""
     has_header = len(data) >= 2 and data[0] & 0x0F == 8 and (data[0] << 8 | data[1]) % 31 == 0
-    yield from _inflate(zlib.decompressobj(wbits=15 if has_header else -15), data)
+    yield from _inflate(zlib.decompressobj(wbits=15 if has_header else -15), data, 0)
 
 
-def _inflate(inflater: _Inflater, data: bytes) -> Iterator[bytes]:
+def _inflate(inflater: _Inflater, data: bytes, position: int) -> Generator[bytes, None, int]:
+    """Inflate the stream at ``position`` in steps; return where it ends. Pieces keep what zlib copies small."""
+    piece = b""
     while not inflater.eof:
-        chunk = inflater.decompress(data, _STEP)
-        data = inflater.unconsumed_tail
-        if not chunk and not data and not inflater.eof:
+        if not piece:
+            piece = data[position : position + _PIECE]
+            position += len(piece)
+        is_starved = not piece
+        chunk = inflater.decompress(piece, _STEP)
+        piece = inflater.unconsumed_tail
+        if chunk:
+            yield chunk
+        elif is_starved and not inflater.eof:
             raise EOFError
-        yield chunk
+    return position - len(inflater.unused_data)
 
 
 def _brotli(data: bytes) -> Iterator[bytes]:
@@ -135,11 +170,22 @@ def _brotli(data: bytes) -> Iterator[bytes]:
 
 
 def _zstd(data: bytes) -> Iterator[bytes]:
+    """Frames may follow each other. Pieces are so small that none comes to more than 8 MiB."""
     # The window is bounded: a frame may ask for gigabytes of memory.
     decompressor = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024)
-    with decompressor.stream_reader(data, read_across_frames=True) as reader:
-        while chunk := reader.read(_STEP):
-            yield chunk
+    position = frames = 0
+    while position < len(data):
+        frames += 1
+        if frames > _MOST_MEMBERS:
+            raise ValueError(f"more than {_MOST_MEMBERS} frames")
+        frame = decompressor.decompressobj()
+        while not frame.eof:
+            piece = data[position : position + _ZSTD_PIECE]
+            if not piece:
+                raise EOFError
+            position += len(piece)
+            yield frame.decompress(piece)
+        position -= len(frame.unused_data)
 
 
 _DECODERS: dict[str, Callable[[bytes], Iterator[bytes]]] = {

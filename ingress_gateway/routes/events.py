@@ -1,22 +1,30 @@
 """``/events``, ``/batch`` and ``/postback``: events that programs send."""
 
 import asyncio
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from aiohttp import web
 
 from ingress_gateway import click_ids
 from ingress_gateway.answer import TEXT, Answer
+from ingress_gateway.batches import batch_key, split_batch
 from ingress_gateway.bodies import read_body
 from ingress_gateway.gateway import Call
 from ingress_gateway.journal.journal import FutureWaiter
-from ingress_gateway.payloads import Payload, parse_form, parse_item, query_fields, split_batch
+from ingress_gateway.payloads import Payload, parse_form, parse_item, query_fields
 from ingress_gateway.recording import record_one
 from ingress_gateway.responses import respond, respond_json
 from ingress_gateway.tenancy import Tenant, sender
-from svc_runtime.errors import TooLargeError, UnauthenticatedError
+from svc_runtime.errors import UnauthenticatedError
 
 _LONGEST_KEY = 256
+_LONGEST_ON_LOOP = 64 * 1024
+"""Bytes that are parsed on the event loop; more take milliseconds."""
+_MOST_AT_ONCE = 1000
+_MOST_BYTES_AT_ONCE = 1024 * 1024
+_MOST_WITHOUT_PAUSE = 100
+_T = TypeVar("_T")
 
 
 async def events(call: Call) -> web.StreamResponse:
@@ -62,19 +70,13 @@ async def postback(call: Call) -> web.StreamResponse:
 async def batch(call: Call) -> web.StreamResponse:
     """Store many events: each item has its own outcome, and the odd ones are named by their index."""
     gateway, arrival = call.gateway, call.arrival
-    arrival.body = await read_body(call.request, gateway.settings, gateway.settings.max_batch_bytes)
-    # Splitting a large batch takes tens of milliseconds: not on the loop that redirects people.
-    content_type = _content_type(call)
-    if len(arrival.body) > 64 * 1024:
-        items = await asyncio.to_thread(split_batch, arrival.body, content_type)
-    else:
-        items = split_batch(arrival.body, content_type)
-    if len(items) > gateway.settings.max_batch_items:
-        raise TooLargeError(f"the batch has {len(items)} items; the limit is {gateway.settings.max_batch_items}")
-    tenant = _tenant(call, route="batch", body_key=parse_batch_key(arrival.body))
-    outcomes, waiter = _record_items(call, tenant, items)
-    if waiter is not None:
-        await waiter.future
+    body = arrival.body = await read_body(call.request, gateway.settings, gateway.settings.max_batch_bytes)
+    items = await _off_loop(len(body), split_batch, body, _content_type(call), gateway.settings.max_batch_items)
+    tenant = _tenant(call, route="batch", body_key=await _off_loop(len(body), batch_key, body))
+    recording = _Recording(call, tenant)
+    for begin, end in _pieces(items):
+        await recording.record(begin, items[begin:end])
+    outcomes = recording.outcomes
     stored = sum(outcome["outcome"] == "stored" for outcome in outcomes)
     return respond_json(
         {
@@ -88,20 +90,57 @@ async def batch(call: Call) -> web.StreamResponse:
     )
 
 
-def _record_items(call: Call, tenant: Tenant, items: list[Payload]) -> tuple[list[dict[str, Any]], FutureWaiter | None]:
-    """Append every item that fits; a JournalFullError in between fails the request, and its repeat is recognised only
-    where items carry ids of their own."""
-    limit = call.gateway.settings.max_event_bytes
-    fitting = [item for item in items if len(item.data) <= limit]
-    waiter = FutureWaiter(asyncio.get_running_loop().create_future(), len(fitting)) if fitting else None
-    user_id = _visitor(call, tenant)
-    batch_key = _idempotency_key(call)
-    outcomes: list[dict[str, Any]] = []
+async def _off_loop(size: int, work: Callable[..., _T], *arguments: Any) -> _T:
+    """Do ``work`` on ``size`` bytes in a thread where they are many: the loop has people to redirect."""
+    return await asyncio.to_thread(work, *arguments) if size > _LONGEST_ON_LOOP else work(*arguments)
+
+
+def _pieces(items: list[bytes]) -> Iterator[tuple[int, int]]:
+    """Yield (begin, end) of pieces that are small enough to wait in memory for the disk."""
+    begin = size = 0
     for index, item in enumerate(items):
-        if waiter is None or len(item.data) > limit:
-            reason = f"the item has {len(item.data)} bytes; the limit is {limit}"
-            outcomes.append({"index": index, "outcome": "refused", "reason": "TOO_LARGE", "detail": reason})
-            continue
+        if index > begin and (index - begin == _MOST_AT_ONCE or size + len(item) > _MOST_BYTES_AT_ONCE):
+            yield begin, index
+            begin, size = index, 0
+        size += len(item)
+    if items:
+        yield begin, len(items)
+
+
+class _Recording:
+    """Records the items of a batch, piece by piece, each on disk before the next.
+
+    A JournalFullError in between fails the request; its repeat is recognised where items carry ids of their own, or the
+    request an Idempotency-Key.
+    """
+
+    def __init__(self, call: Call, tenant: Tenant) -> None:
+        self._call = call
+        self._tenant = tenant
+        self._limit = call.gateway.settings.max_event_bytes
+        self._user_id = _visitor(call, tenant)
+        self._key = _idempotency_key(call)
+        self.outcomes: list[dict[str, Any]] = []
+        """Of every item so far."""
+
+    async def record(self, begin: int, items: list[bytes]) -> None:
+        """Record the items from index ``begin`` on and wait until they are on disk."""
+        fitting = [item for item in items if len(item) <= self._limit]
+        parsed = iter(await _off_loop(sum(map(len, fitting)), _parse_all, fitting))
+        waiter = FutureWaiter(asyncio.get_running_loop().create_future(), len(fitting))
+        for index, item in enumerate(items, start=begin):
+            if len(item) > self._limit:
+                detail = f"the item has {len(item)} bytes; the limit is {self._limit}"
+                self.outcomes.append({"index": index, "outcome": "refused", "reason": "TOO_LARGE", "detail": detail})
+            else:
+                self.outcomes.append(self._record_item(index, next(parsed), waiter))
+            if index % _MOST_WITHOUT_PAUSE == 0:
+                await asyncio.sleep(0)
+        if fitting:
+            await waiter.future
+
+    def _record_item(self, index: int, item: Payload, waiter: FutureWaiter) -> dict[str, Any]:
+        tenant, call = self._tenant, self._call
         event_id = call.gateway.recorder.record(
             call.arrival,
             waiter,
@@ -110,9 +149,9 @@ def _record_items(call: Call, tenant: Tenant, items: list[Payload]) -> tuple[lis
             event_type=item.event_type(b"event"),
             status=200,
             body=item.data,
-            user_id=user_id,
+            user_id=self._user_id,
             external_click_id=item.external_click_id(),
-            idempotency_key=item.idempotency_key() or (b"%b/%d" % (batch_key, index) if batch_key else b""),
+            idempotency_key=item.idempotency_key() or (b"%b/%d" % (self._key, index) if self._key else b""),
             item_index=index,
             marks=(*item.marks, "test") if tenant.is_test else item.marks,
             key_id=tenant.key_id,
@@ -122,8 +161,11 @@ def _record_items(call: Call, tenant: Tenant, items: list[Payload]) -> tuple[lis
         outcome: dict[str, Any] = {"index": index, "event_id": event_id, "outcome": "stored"}
         if item.marks:
             outcome["marks"] = item.marks
-        outcomes.append(outcome)
-    return outcomes, waiter
+        return outcome
+
+
+def _parse_all(items: list[bytes]) -> list[Payload]:
+    return [parse_item(item) for item in items]
 
 
 async def _receive(call: Call, *, route: str) -> tuple[Payload, Tenant]:
@@ -133,9 +175,9 @@ async def _receive(call: Call, *, route: str) -> tuple[Payload, Tenant]:
     if not arrival.body:
         payload = Payload(b"", query_fields(arrival.query), [] if arrival.query else ["empty_body"])
     elif _content_type(call) == "application/x-www-form-urlencoded":
-        payload = parse_form(arrival.body)
+        payload = await _off_loop(len(arrival.body), parse_form, arrival.body)
     else:
-        payload = parse_item(arrival.body)
+        payload = await _off_loop(len(arrival.body), parse_item, arrival.body)
     return payload, _tenant(call, route=route, body_key=payload.write_key())
 
 
@@ -146,11 +188,6 @@ def _tenant(call: Call, *, route: str, body_key: str) -> Tenant:
         mark = "unclaimed_host" if error.reason == "ORGANIZATION_UNKNOWN" else "unclaimed_key"
         call.gateway.unclaimed.keep(call.arrival, route=route, status=401, mark=mark)
         raise
-
-
-def parse_batch_key(data: bytes) -> str:
-    """Return the write key of a batch that is an object; it is looked for only where one can be."""
-    return parse_item(data).write_key() if b"wdn_pk_" in data and data.lstrip()[:1] == b"{" else ""
 
 
 def _visitor(call: Call, tenant: Tenant) -> str:
