@@ -1,0 +1,187 @@
+"""A gateway worker in this process: snapshots on disk, no services, and its journal read back."""
+
+import asyncio
+import contextlib
+import gc
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from ingress_gateway.counters import Counters
+from ingress_gateway.gateway import Gateway
+from ingress_gateway.server import build, serve
+from ingress_gateway.settings import GatewaySettings
+from svc_runtime.keys import KeyEnvironment, KeyKind, new_key, present_key
+from svc_runtime.settings import MeshSettings, TelemetrySettings
+from tests.contract.gateway_http.wire import Response, talk, talk_until_closed
+from tests.unit.gateway.journals import waiting_batches
+from trellis.attribution.v1 import attribution_service_pb2
+from trellis.auth.v1 import auth_service_pb2
+from trellis.capture.v1 import event_pb2
+
+PEPPER = "p" * 32
+HOST = "track.acmecorp.com"
+SECRET_KEY = "wdn_sk_live_acmecorp_key"
+PUBLISHABLE_KEY = "wdn_pk_live_acmecorp_key"
+TEST_KEY = new_key(KeyKind.PUBLISHABLE, KeyEnvironment.TEST)
+REVOKED_KEY = new_key(KeyKind.PUBLISHABLE, KeyEnvironment.LIVE)
+EXPIRED_KEY = new_key(KeyKind.PUBLISHABLE, KeyEnvironment.LIVE)
+READ_KEY = new_key(KeyKind.SECRET, KeyEnvironment.LIVE)
+OTHER_KEY = new_key(KeyKind.PUBLISHABLE, KeyEnvironment.LIVE)
+SHOP = "https://shop.acmecorp.com/summer-sale"
+
+_MESH = MeshSettings(mesh_secret=SecretStr("m" * 32))
+
+
+def keys_snapshot(revision: int = 1) -> auth_service_pb2.WatchKeysResponse:
+    """Return what Warden would say: two organisations, their hosts, and keys of every kind."""
+    pb = auth_service_pb2
+    snapshot = pb.WatchKeysResponse(revision=revision, is_snapshot=True)
+    for text, scopes, organization_id in (
+        (SECRET_KEY, ["traffic:write", "traffic:read", "campaigns:read", "campaigns:write"], "org_acmecorp"),
+        (PUBLISHABLE_KEY, ["traffic:write"], "org_acmecorp"),
+        (TEST_KEY, ["traffic:write"], "org_acmecorp"),
+        (REVOKED_KEY, ["traffic:write"], "org_acmecorp"),
+        (EXPIRED_KEY, ["traffic:write"], "org_acmecorp"),
+        (READ_KEY, ["traffic:read"], "org_acmecorp"),
+        (OTHER_KEY, ["traffic:write"], "org_other"),
+    ):
+        presented = present_key(PEPPER.encode(), text)
+        record = snapshot.keys.add(
+            key_id=presented.key_id,
+            organization_id=organization_id,
+            hash=presented.hash,
+            kind=pb.KEY_KIND_SECRET if presented.kind is KeyKind.SECRET else pb.KEY_KIND_PUBLISHABLE,
+            environment=pb.KEY_ENVIRONMENT_TEST
+            if presented.environment is KeyEnvironment.TEST
+            else pb.KEY_ENVIRONMENT_LIVE,
+            scopes=scopes,
+        )
+        if text == REVOKED_KEY:
+            record.revoke_time.FromJsonString("2026-01-01T00:00:00Z")
+        if text == EXPIRED_KEY:
+            record.expire_time.FromJsonString("2026-01-01T00:00:00Z")
+    snapshot.domains.add(host=HOST, organization_id="org_acmecorp")
+    snapshot.domains.add(host="go.other.example", organization_id="org_other")
+    for organization_id in ("org_acmecorp", "org_other"):
+        snapshot.organizations.add(organization_id=organization_id, status=pb.ORGANIZATION_STATUS_ACTIVE)
+    return snapshot
+
+
+def routing_snapshot(revision: int = 1) -> attribution_service_pb2.WatchRoutingResponse:
+    """Return what attribution_svc would say: campaigns of every kind."""
+    pb = attribution_service_pb2
+    snapshot = pb.WatchRoutingResponse(revision=revision, epoch=1, is_snapshot=True)
+
+    def add(slug: str, destination: str, campaign_id: str = "", **fields: Any) -> None:
+        snapshot.campaigns.add(
+            campaign_id=campaign_id or slug,
+            organization_id="org_acmecorp",
+            slug=slug,
+            status=fields.pop("status", pb.CAMPAIGN_STATUS_ACTIVE),
+            destination_url=destination,
+            version=3,
+            **fields,
+        )
+
+    add("summer_sale", SHOP)
+    add("own", "https://shop.acmecorp.com/own?utm_source=ours&a=1#top")
+    add("none", "https://shop.acmecorp.com/none", parameter_policy=pb.PARAMETER_POLICY_NONE)
+    add("by-id", "https://shop.acmecorp.com/by-id", campaign_id="cmp_4711")
+    add("a.b~c-d_E", "https://shop.acmecorp.com/odd")
+    add("paused", "https://shop.acmecorp.com/paused", status=pb.CAMPAIGN_STATUS_PAUSED)
+    add(
+        "paused_elsewhere",
+        "https://shop.acmecorp.com/paused",
+        status=pb.CAMPAIGN_STATUS_PAUSED,
+        fallback_url="https://shop.acmecorp.com/fallback",
+    )
+    return snapshot
+
+
+@dataclass
+class Worker:
+    """A listening worker."""
+
+    gateway: Gateway
+    port: int
+    directory: Path
+    seen: int = 0
+    """Sequence up to which events are another test's."""
+
+    def begin(self) -> None:
+        """Forget what was before, for a test that shares the worker."""
+        self.seen = self.gateway.journal._sequence
+        self.gateway.unclaimed._kept = 0
+        for name in Counters.__slots__:
+            setattr(self.gateway.counters, name, 0)
+
+    async def talk(self, data: bytes, count: int = 1, **more: Any) -> list[Response]:
+        """Send bytes over a new connection and read so many responses."""
+        return await talk(self.port, data, count, **more)
+
+    async def ask(self, data: bytes, **more: Any) -> Response:
+        """Send one request over a new connection."""
+        (response,) = await talk(self.port, data, 1, **more)
+        return response
+
+    async def talk_until_closed(self, data: bytes, **more: Any) -> bytes:
+        """Send bytes and read until the worker closes the connection."""
+        return await talk_until_closed(self.port, data, **more)
+
+    async def events(self) -> list[event_pb2.Event]:
+        """Return every event that the journal holds, in order."""
+        await self.gateway.journal.flush()
+        batches = await waiting_batches(self.gateway.journal)
+        events = [e for number in sorted(batches) for e in event_pb2.EventBatch.FromString(batches[number]).events]
+        return [event for event in events if event.sequence > self.seen]
+
+    async def event(self) -> event_pb2.Event:
+        """Return the newest event."""
+        return (await self.events())[-1]
+
+
+def save_snapshots(directory: Path, name: str = "w0") -> None:
+    """Put the snapshots where an earlier run would have left them."""
+    snapshots = directory / "snapshots"
+    snapshots.mkdir(parents=True, exist_ok=True)
+    (snapshots / f"keys-{name}.pb").write_bytes(keys_snapshot().SerializeToString())
+    (snapshots / f"routing-{name}.pb").write_bytes(routing_snapshot().SerializeToString())
+
+
+@contextlib.asynccontextmanager
+async def running_worker(
+    directory: Path, *, has_snapshots: bool = True, telemetry: dict[str, Any] | None = None, **settings: Any
+) -> AsyncIterator[Worker]:
+    """Run a worker for the time of the block; no service is there to be reached."""
+    if has_snapshots:
+        await asyncio.to_thread(save_snapshots, directory)
+    nowhere = "127.0.0.1:1"
+    own = GatewaySettings(
+        **{
+            "data_dir": directory,
+            "http_port": 0,
+            "key_pepper": SecretStr(PEPPER),
+            "auth_target": nowhere,
+            "attribution_target": nowhere,
+            "capture_target": nowhere,
+            "batch_ms": 10_000,
+            "redirect_budget_ms": 1000,
+            "journal_segment_bytes": 1024 * 1024,
+            **settings,
+        }
+    )
+    interval, threshold = sys.getswitchinterval(), gc.get_threshold()
+    try:
+        async with contextlib.AsyncExitStack() as stack:
+            gateway = await build(_MESH, TelemetrySettings(**(telemetry or {"sdk_disabled": True})), own, stack)
+            _, port = await serve(gateway, stack)
+            yield Worker(gateway, port, directory)
+    finally:
+        sys.setswitchinterval(interval)
+        gc.unfreeze()
+        gc.set_threshold(*threshold)
