@@ -12,7 +12,8 @@ key (`wdn_pk_…`), says whose it is, and nothing is refused for being unknown o
 under `/api/v1` take a secret key (`wdn_sk_…`) in `Authorization: Bearer …`; the key says which organisation, and no
 parameter can.
 
-**Acknowledged is durable.** A 2xx, a pixel or a redirect leaves only after the event is on disk.
+**Acknowledged is durable.** A 2xx, a pixel or a redirect leaves only after the event is on disk. One exception: a disk
+that is slow keeps nobody who follows a link waiting for more than 20 ms.
 
 **Errors** are `application/problem+json`. Switch on `reason`, a closed set; everything that is wrong with a request is
 in `violations`, at once. What belongs to another organisation is 404, like what does not exist.

@@ -8,11 +8,22 @@ from importlib import resources
 from string import Template
 from typing import Any
 
-import orjson
-
 from ingress_gateway.openapi.curl import curl
 from ingress_gateway.openapi.markup import Html, inline, join, paragraphs, tag
 from ingress_gateway.openapi.parts import PROBLEM_TYPE, Json
+from ingress_gateway.openapi.pieces import (
+    access_note,
+    command_box,
+    json_code,
+    kind_of,
+    limits_note,
+    method_badge,
+    path_code,
+    reasons_of,
+    required_note,
+    separated,
+    table,
+)
 
 _METHODS = ("get", "post", "put", "patch", "delete")
 
@@ -54,13 +65,18 @@ class _Renderer:
 
     def nav(self) -> Html:
         """Return the table of contents."""
-        groups = [tag("li", tag("a", "Start here", href="#start")), tag("li", tag("a", "Errors", href="#errors"))]
-        groups = [tag("section", tag("ul", *groups))]
+        above = [tag("li", tag("a", "Start here", href="#start")), tag("li", tag("a", "Errors", href="#errors"))]
+        groups = [tag("section", tag("ul", *above))]
         for group in self._document["tags"]:
             items = [
                 tag(
                     "li",
-                    tag("a", _method(method), tag("span", operation["summary"]), href=f"#{operation['operationId']}"),
+                    tag(
+                        "a",
+                        method_badge(method),
+                        tag("span", operation["summary"]),
+                        href=f"#{operation['operationId']}",
+                    ),
                     data_for=operation["operationId"],
                 )
                 for method, _, operation in self._operations(group["name"])
@@ -89,7 +105,7 @@ class _Renderer:
             tag(
                 "p", "The commands on this page take your secret key from the environment. Follow a link, then find it:"
             ),
-            *(_command(command) for command in (key, self._example("follow_link"), self._example("list_events"))),
+            *(command_box(command) for command in (key, self._example("follow_link"), self._example("list_events"))),
             tag("p", "For programs: ", tag("a", "openapi.json", href="/openapi.json"), " (OpenAPI 3.1)."),
             id="start",
         )
@@ -110,8 +126,8 @@ class _Renderer:
             "section",
             tag("h2", "Errors"),
             tag("p", inline("Every error that is not an image or a page for people is `application/problem+json`.")),
-            _code(next(iter(example.values()))["value"]),
-            _table(("Status", "Reason", "For example"), cells),
+            json_code(next(iter(example.values()))["value"]),
+            table(("Status", "Reason", "For example"), cells),
             id="errors",
         )
 
@@ -130,10 +146,10 @@ class _Renderer:
         return tag(
             "article",
             heading,
-            tag("p", _method(method), _path(path), class_="endpoint"),
+            tag("p", method_badge(method), path_code(path), class_="endpoint"),
             paragraphs(operation["description"]),
-            _access(operation),
-            _command(curl(method, path, operation, parameters)),
+            access_note(operation),
+            command_box(curl(method, path, operation, parameters)),
             _parameters(parameters),
             self._body(operation),
             self._answers(operation),
@@ -155,7 +171,7 @@ class _Renderer:
         if "requestBody" not in operation:
             return Html()
         body = operation["requestBody"]
-        parts: list[Html] = [tag("h4", "Body", _required(body.get("required", False)))]
+        parts: list[Html] = [tag("h4", "Body", required_note(body.get("required", False)))]
         if "description" in body:
             parts.append(tag("p", inline(body["description"])))
         for content_type, described in body["content"].items():
@@ -175,7 +191,7 @@ class _Renderer:
             else:
                 parts.append(self._answer(status, response))
         reasons = [
-            join(tag("a", status, href="#errors"), " ", *_separated(_reasons(response)))
+            join(tag("a", status, href="#errors"), " ", *separated(reasons_of(response)))
             for status, response in errors
             if status != "default"
         ]
@@ -185,7 +201,7 @@ class _Renderer:
 
     def _answer(self, status: str, response: Json) -> Html:
         content = response.get("content", {})
-        kinds = _separated([tag("code", content_type) for content_type in content])
+        kinds = separated([tag("code", content_type) for content_type in content])
         summary = tag("p", tag("strong", status), " ", inline(response["description"]), " ", *kinds, class_="answer")
         headers = [
             tag("li", tag("code", name), " ", inline(self._resolved(header)["description"]))
@@ -195,7 +211,7 @@ class _Renderer:
         for described in content.values():
             schema = self._resolved(described["schema"])
             if "example" in described and isinstance(described["example"], dict):
-                details.append(tag("details", tag("summary", "Example"), _code(described["example"])))
+                details.append(tag("details", tag("summary", "Example"), json_code(described["example"])))
             if "properties" in schema:
                 details.append(tag("details", tag("summary", "Fields"), self._fields(schema)))
         return join(summary, tag("ul", *headers, class_="headers") if headers else "", *details)
@@ -204,7 +220,7 @@ class _Renderer:
 
     def _fields(self, schema: Json) -> Html:
         rows = list(self._rows(schema, "", schema.get("additionalProperties") is False))
-        return _table(("Field", "Type", "Meaning"), rows) if rows else Html()
+        return table(("Field", "Type", "Meaning"), rows) if rows else Html()
 
     def _rows(self, schema: Json, prefix: str, is_wish: bool) -> Iterator[Html]:
         for name, given in schema.get("properties", {}).items():
@@ -212,9 +228,9 @@ class _Renderer:
             is_required = is_wish and name in schema.get("required", ())
             yield tag(
                 "tr",
-                tag("td", tag("code", prefix + name), _required(is_required)),
-                tag("td", tag("span", _kind(described), class_="kind")),
-                tag("td", inline(described.get("description", "")), _limits(described)),
+                tag("td", tag("code", prefix + name), required_note(is_required)),
+                tag("td", tag("span", kind_of(described), class_="kind")),
+                tag("td", inline(described.get("description", "")), limits_note(described)),
             )
             items = self._resolved(described.get("items", {}))
             if "properties" in items:
@@ -233,88 +249,16 @@ class _Renderer:
         return resolved
 
 
-def _command(command: Html) -> Html:
-    button = tag("button", "Copy", type="button", class_="copy", hidden=True)
-    return tag("div", tag("pre", tag("code", command), tabindex="0"), button, class_="command")
-
-
 def _parameters(parameters: list[Json]) -> Html:
     if not parameters:
         return Html()
     rows = [
         tag(
             "tr",
-            tag("td", tag("code", p["name"]), _required(p.get("required", False))),
-            tag("td", p["in"], tag("br"), tag("span", _kind(p["schema"]), class_="kind")),
-            tag("td", inline(p["description"]), _limits(p["schema"])),
+            tag("td", tag("code", p["name"]), required_note(p.get("required", False))),
+            tag("td", p["in"], tag("br"), tag("span", kind_of(p["schema"]), class_="kind")),
+            tag("td", inline(p["description"]), limits_note(p["schema"])),
         )
         for p in parameters
     ]
-    return join(tag("h4", "Parameters"), _table(("Name", "In", "Meaning"), rows))
-
-
-def _method(method: str) -> Html:
-    return tag("span", method.upper(), class_=f"method {method}")
-
-
-def _path(path: str) -> Html:
-    pieces = path.replace("{", "\0{").replace("}", "}\0").split("\0")
-    return tag("code", *(tag("var", piece) if piece.startswith("{") else piece for piece in pieces), class_="path")
-
-
-def _access(operation: Json) -> Html:
-    ways = operation["security"]
-    if not ways:
-        return tag("p", "Open to anyone who reaches it.", class_="access")
-    if {} in ways:
-        return tag("p", inline("Needs a tracking host, or a publishable key."), class_="access")
-    scopes = [scope for way in ways for scope in way.get("secret_key", ())]
-    return tag("p", inline(f"Needs a secret key with the scope `{scopes[0]}`."), class_="access")
-
-
-def _required(is_required: bool) -> Html:
-    return join(" ", tag("em", "required", class_="required")) if is_required else Html()
-
-
-def _kind(schema: Json) -> str:
-    kind = schema.get("type", "")
-    if isinstance(kind, list):
-        return " or ".join(kind)
-    if kind == "array":
-        inner = _kind(schema["items"]) if "$ref" not in schema["items"] else "object"
-        return f"list of {inner}s" if inner else "list"
-    return {"integer": "whole number", "string": _string_kind(schema)}.get(kind, kind or "object")
-
-
-def _string_kind(schema: Json) -> str:
-    return {"date-time": "instant", "uuid": "UUID"}.get(schema.get("format", ""), "text")
-
-
-def _limits(schema: Json) -> Html:
-    """Return what narrows a value, where it does."""
-    if "enum" in schema:
-        return tag(
-            "span", "One of ", *_separated([tag("code", str(value)) for value in schema["enum"]]), class_="limits"
-        )
-    if "minimum" in schema and "maximum" in schema:
-        return tag("span", f"{schema['minimum']:,} to {schema['maximum']:,}", class_="limits")
-    return Html()
-
-
-def _reasons(response: Json) -> list[Html]:
-    return [tag("code", reason) for reason in response["content"][PROBLEM_TYPE].get("examples", ())]
-
-
-def _separated(items: list[Html]) -> list[str]:
-    return [part for item in items for part in (", ", item)][1:]
-
-
-def _table(heads: tuple[str, ...], rows: list[Html]) -> Html:
-    head = tag("thead", tag("tr", *(tag("th", text, scope="col") for text in heads)))
-    return tag(
-        "div", tag("table", head, tag("tbody", *rows)), class_="table", tabindex="0", role="region", aria_label="Table"
-    )
-
-
-def _code(value: Any) -> Html:
-    return tag("pre", tag("code", orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()), tabindex="0")
+    return join(tag("h4", "Parameters"), table(("Name", "In", "Meaning"), rows))
