@@ -13,13 +13,18 @@ from trellisctl import demo
 
 MIX = {"click": 70, "pixel": 8, "event": 12, "batch": 5, "postback": 5}
 CLICKS = {"click": 1}
+FILLING = {"click": 60, "bulk": 30, "event": 10}
+"""Clicks among bodies that fill a disk."""
 _ANSWER_SECONDS = 15.0
 _BATCH_ITEMS = 5
+_BULK_BYTES = 16 * 1024
 _REPEAT_SHARE = 0.05
 """Of the keyed events that were acknowledged, how many are sent once more: a client that did not trust the answer."""
 _FRESH_SHARE = 0.02
 """How often a connection is given up for a new one."""
-_HEADER = re.compile(rb"\r\n(Content-Length|X-Trellis-Outcome|X-Trellis-Event-Id|Location): ([^\r]*)", re.IGNORECASE)
+_HEADER = re.compile(
+    rb"\r\n(Content-Length|X-Trellis-Outcome|X-Trellis-Event-Id|Location|Retry-After): ([^\r]*)", re.IGNORECASE
+)
 
 
 class Answer:
@@ -177,6 +182,10 @@ class Load:
         headers = [f"Idempotency-Key: {sent.lid}", f"Authorization: Bearer {demo.PUBLISHABLE_KEY}"]
         return sent, "POST", headers, body
 
+    def _bulk(self) -> tuple[Sent, str, list[str], bytes]:
+        sent = self._ledger.new("bulk", "/events?lid={lid}")
+        return sent, "POST", [], json.dumps({"event": "bulk", "padding": "x" * _BULK_BYTES}).encode()
+
     def _batch(self) -> tuple[Sent, str, list[str], bytes]:
         sent = self._ledger.new("batch", "/batch?lid={lid}", item_count=_BATCH_ITEMS)
         items = [{"event": "pageview", "lid": sent.lid, "item": item} for item in range(_BATCH_ITEMS)]
@@ -225,6 +234,8 @@ class Load:
         sent.status = answer.status
         expected = 302 if sent.kind == "click" else 200
         if answer.status != expected:
+            if answer.status == 503 and b"retry-after" not in answer.headers:
+                sent.problem = "a 503 without Retry-After"
             if sent.fate is not Fate.ACKNOWLEDGED:
                 sent.fate = Fate.REFUSED
             return

@@ -67,6 +67,13 @@ class Scenario:
             assert time.monotonic() < deadline, f"{self.name}: waited {seconds:g} s in vain"
             await asyncio.sleep(0.05)
 
+    async def until_metric(self, name: str, condition: Callable[[float], bool], *, seconds: float = 60.0) -> None:
+        """Wait until something holds of a metric of the gateway; raise AssertionError when it does not."""
+        deadline = time.monotonic() + seconds
+        while not condition(value := (await self.mesh.metrics()).get(name, 0.0)):
+            assert time.monotonic() < deadline, f"{self.name}: {name} is still {value:g} after {seconds:g} s"
+            await asyncio.sleep(0.02)
+
     async def settle(self, *, recovered_from: float | None = None, seconds: float = 60.0, note: str = "") -> Verdict:
         """Start what does not run, let the journals drain, read the store, and compare.
 

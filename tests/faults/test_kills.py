@@ -37,3 +37,21 @@ async def test_kills_of_each_process_and_of_all_at_once(scenario: Scenario, roun
     verdict.must_hold()
     assert scenario.ledger.statuses("click") == {302}
     assert scenario.ledger.count(Fate.ACKNOWLEDGED) > rounds * 20
+
+
+async def test_gateways_killed_while_they_catch_up(scenario: Scenario) -> None:
+    """Their streams are cut in the middle of a backlog, and new streams take the same journals over."""
+    mesh = scenario.mesh
+    scenario.use_generous_budget()
+    mesh.stop(*scenario.gateways)
+    await scenario.start()
+    async with scenario.load(rate=_RATE, late_after_seconds=_LATE_AFTER_SECONDS).running():
+        for _ in range(3):
+            mesh.kill(CAPTURE)
+            await asyncio.sleep(2)
+            await mesh.start(CAPTURE)
+            await scenario.until_metric("capture_connected", bool)
+            mesh.kill(*scenario.gateways)
+            await mesh.start()
+    verdict = await scenario.settle()
+    verdict.must_hold()
