@@ -45,6 +45,11 @@ def key_without(scope: str) -> str:
     return "wdn_sk_live_all_but_" + scope.replace(":", "_")
 
 
+def key_with(scope: str) -> str:
+    """Return acmecorp's key that holds this scope alone."""
+    return "wdn_sk_live_only_" + scope.replace(":", "_")
+
+
 def stamp(instant: datetime = NOON) -> Timestamp:
     timestamp = Timestamp()
     timestamp.FromDatetime(instant)
@@ -334,6 +339,7 @@ def snapshot(domains: dict[str, str]) -> auth_pb.WatchKeysResponse:
     add(EXPIRED_KEY, ACME, SCOPES, expire_time=stamp(datetime(2020, 1, 1, tzinfo=UTC)))
     for scope in SCOPES:
         add(key_without(scope), ACME, SCOPES - {scope})
+        add(key_with(scope), ACME, [scope])
     for host, organization_id in domains.items():
         answer.domains.add(host=host, organization_id=organization_id)
     for organization_id in (ACME, OTHER):

@@ -11,7 +11,7 @@ import pytest
 from ingress_gateway.openapi.document import openapi_document
 from ingress_gateway.openapi.page import render_page
 from tests.contract.gateway_api.description import Description
-from tests.contract.gateway_api.fakes import ACME, OTHER_KEY, PUBLISHABLE_KEY, SECRET_KEY, key_without, stamp
+from tests.contract.gateway_api.fakes import ACME, OTHER_KEY, PUBLISHABLE_KEY, SECRET_KEY, key_with, key_without, stamp
 from tests.contract.gateway_api.mesh import Answer, Mesh
 from trellis.auth.v1 import auth_service_pb2 as auth_pb
 from trellis.capture.v1 import event_pb2
@@ -136,6 +136,19 @@ async def test_a_call_needs_the_scope_that_is_described(
     answer = await mesh.call(method.upper(), target, key=key_without(scope), body=b"{" if method != "get" else None)
     assert (answer.status, answer.reason) == (403, "SCOPE_MISSING"), "asked before the request is looked at"
     assert scope in answer.json["detail"]
+
+
+@_named(API)
+async def test_a_call_needs_no_other_scope(
+    furnished: Mesh, description: Description, method: str, path: str, operation: Any
+) -> None:
+    (scope,) = operation["security"][0]["secret_key"]
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
+    if method == "post":
+        del furnished.warden.domains["go.acmecorp.com"]
+    target = example_path(description, path, operation)
+    answer = await furnished.call(method.upper(), target, key=key_with(scope), json=body)
+    assert answer.status in (200, 201, 204), answer.body
 
 
 @_named(API)
