@@ -20,6 +20,7 @@ from svc_runtime.errors import UnauthenticatedError
 from svc_runtime.grpc_client import Credentials
 from svc_runtime.grpc_server import GrpcServer
 from svc_runtime.settings import MeshSettings
+from tests.contract.attribution.rpc import Watcher
 from tests.postgres import PostgresServer
 from trellis.attribution.v1 import attribution_service_pb2 as pb
 from trellis.attribution.v1 import attribution_service_pb2_grpc as pb_grpc
@@ -43,6 +44,19 @@ class Warden(auth_service_pb2_grpc.AuthServiceServicer):
             kind=auth_service_pb2.KEY_KIND_SECRET,
             scopes=["campaigns:read", "campaigns:write"],
         )
+
+
+@contextlib.asynccontextmanager
+async def running_warden() -> AsyncIterator[int]:
+    """Serve the key for the time of the block; gives the port."""
+    server = GrpcServer(MESH, service_names=[])
+    warden = Warden()  # type: ignore[abstract]  # one RPC is enough
+    server.add(lambda s: auth_service_pb2_grpc.add_AuthServiceServicer_to_server(warden, s))
+    port = await server.start("127.0.0.1:0")
+    try:
+        yield port
+    finally:
+        await server.stop()
 
 
 def free_port() -> int:
@@ -87,11 +101,9 @@ async def test_it_waits_for_postgres_serves_secret_keys_and_leaves_at_once_while
 ) -> None:
     dsn = await own_postgres.create_database()
     port = free_port()
-    warden = GrpcServer(MESH, service_names=[])
-    warden.add(lambda s: auth_service_pb2_grpc.add_AuthServiceServicer_to_server(Warden(), s))  # type: ignore[abstract]  # one RPC is enough
-    warden_port = await warden.start("127.0.0.1:0")
     await asyncio.to_thread(own_postgres.stop)
     async with (
+        running_warden() as warden_port,
         running_process(
             ATTRIBUTION_LISTEN=f"127.0.0.1:{port}",
             ATTRIBUTION_POSTGRES_DSN=dsn,
@@ -116,7 +128,10 @@ async def test_it_waits_for_postgres_serves_secret_keys_and_leaves_at_once_while
         watch = aiter(
             stub.WatchRouting(pb.WatchRoutingRequest(watcher="w"), metadata=Credentials(MESH, "test").as_service())
         )
-        assert [campaign.slug for campaign in (await anext(watch)).campaigns] == ["sale"]
+        watcher = Watcher()
+        async with asyncio.timeout(2):
+            while watcher.slugs() != {"sale"}:
+                watcher.apply(await anext(watch))
         started = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
@@ -124,7 +139,6 @@ async def test_it_waits_for_postgres_serves_secret_keys_and_leaves_at_once_while
         with pytest.raises(grpc.aio.AioRpcError) as ended:
             await anext(watch)
         assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
-    await warden.stop()
 
 
 async def test_all_wrong_settings_are_named_at_once() -> None:
