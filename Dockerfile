@@ -19,6 +19,7 @@ COPY capture_svc capture_svc
 COPY attribution_svc attribution_svc
 COPY analytics_svc analytics_svc
 COPY auth_svc auth_svc
+COPY rule_language rule_language
 COPY trellisctl trellisctl
 COPY gen gen
 # The running container cannot write here, so the byte code is made now.
