@@ -7,7 +7,7 @@ import shutil
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +28,7 @@ from trellis.capture.v1 import capture_service_pb2 as capture_pb2
 from trellis.capture.v1 import capture_service_pb2_grpc as capture_grpc
 from trellisctl.errors import CommandError
 from trellisctl.installation import Installation, InstallationSettings, read_installation
-from trellisctl.up.plan import DEFAULT_GRPC_PORT_BASE, DEFAULT_HTTP_HOST, DEFAULT_HTTP_PORT
+from trellisctl.up.plan import DEFAULT_HTTP_HOST, DEFAULT_HTTP_PORT
 from trellisctl.up.ports import choose_ports
 
 LEAST_PYTHON = (3, 11)
@@ -120,13 +120,12 @@ def check_disk(place: Path) -> Finding:
 
 
 async def check_ports() -> Finding:
-    """Look whether the ports that `trellis up` takes by default are free; asked where nothing is installed yet."""
+    """Look whether the port that `trellis up` takes by default is free; asked where nothing is installed yet."""
     try:
-        found = await choose_ports(DEFAULT_HTTP_HOST, DEFAULT_HTTP_PORT, DEFAULT_GRPC_PORT_BASE)
+        found = await choose_ports(DEFAULT_HTTP_HOST, DEFAULT_HTTP_PORT, None)
     except CommandError as error:
         return Finding("ports", is_ok=False, answer=str(error))
-    numbers = ", ".join(str(port) for port in astuple(found))
-    return Finding("ports", is_ok=True, answer=f"{numbers} are free")
+    return Finding("ports", is_ok=True, answer=f"{found.http} is free, and there are four for the services")
 
 
 def store_checks(installation: Installation) -> list[Awaitable[Finding]]:

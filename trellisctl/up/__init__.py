@@ -9,7 +9,6 @@ import typer
 
 from trellisctl.up.plan import (
     DEFAULT_DATA_DIR,
-    DEFAULT_GRPC_PORT_BASE,
     DEFAULT_HTTP_HOST,
     DEFAULT_HTTP_PORT,
     Options,
@@ -40,8 +39,13 @@ def _up(
     ] = DEFAULT_HTTP_PORT,
     workers: Annotated[int, typer.Option(help="Gateway processes.", min=1, max=64)] = DEFAULT_WORKERS,
     grpc_port_base: Annotated[
-        int, typer.Option(help="The services listen on the four ports after it; 0 takes free ones.", min=0, max=65531)
-    ] = DEFAULT_GRPC_PORT_BASE,
+        int | None,
+        typer.Option(
+            help="The services listen on the four ports after it; 0 takes free ones. By default 50050, or free ones.",
+            min=0,
+            max=65531,
+        ),
+    ] = None,
 ) -> None:
     """Start the gateway, the four services and their stores; stay in the foreground until Ctrl-C."""
     options = Options(data_dir, http_host, http_port, workers, grpc_port_base, demo)

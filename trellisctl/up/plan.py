@@ -19,7 +19,6 @@ from trellisctl.up.probes import grpc_health, http_ready, postgres_provided
 DEFAULT_DATA_DIR = Path(".trellis")
 DEFAULT_HTTP_HOST = "127.0.0.1"
 DEFAULT_HTTP_PORT = 8080
-DEFAULT_GRPC_PORT_BASE = 50050
 POSTGRES = "postgresql"
 GATEWAY_STAGE, ANALYTICS_STAGE, ATTRIBUTION_STAGE, AUTH_STAGE, CAPTURE_STAGE, POSTGRES_STAGE = range(6)
 
@@ -32,7 +31,7 @@ class Options:
     http_host: str
     http_port: int
     workers: int
-    grpc_port_base: int
+    grpc_port_base: int | None
     is_demo: bool
 
 

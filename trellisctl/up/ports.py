@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from trellisctl.errors import CommandError
 
+USUAL_GRPC_PORT_BASE = 50050
 # After `kill -9` of a supervisor its children need a moment to let go of their ports.
 PATIENCE_SECONDS = 3.0
 
@@ -22,8 +23,14 @@ class Ports:
     analytics: int
 
 
-async def choose_ports(http_host: str, http_port: int, grpc_port_base: int) -> Ports:
-    """Return the ports asked for, or free ones in place of 0. Raises CommandError for one in use."""
+async def choose_ports(http_host: str, http_port: int, grpc_port_base: int | None) -> Ports:
+    """Return the ports asked for, or free ones in place of 0. Raises CommandError for one in use.
+
+    ``grpc_port_base`` None means the usual ones, or free ones where one of those is taken: nobody types them.
+    """
+    if grpc_port_base is None:
+        usual = _grpc_ports(USUAL_GRPC_PORT_BASE)
+        grpc_port_base = 0 if any(_problem(host, port) for host, port, _ in usual) else USUAL_GRPC_PORT_BASE
     wanted = [(http_host, http_port, "--http-port"), *_grpc_ports(grpc_port_base)]
     free = _free_ports([host for host, port, _ in wanted if port == 0])
     chosen = []
