@@ -23,6 +23,7 @@ from rule_language.predicate import AllOf, AnyOf, Condition, Not, Operator, Pred
 
 Fact: TypeAlias = bytes | int | Decimal | bool | None
 Number: TypeAlias = int | Decimal
+_NUMBERS = (int, Decimal)  # a tuple: `int | Decimal` would be made anew by every question
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +255,7 @@ def _of_number(found: Field, test: Callable[[Number], bool]) -> Test:
             number = facts.fields[name]
         except KeyError:
             return absent
-        if not isinstance(number, int | Decimal):
+        if not isinstance(number, _NUMBERS):
             return absent
         if zero_is_missing and not number:
             return False

@@ -28,7 +28,7 @@ class _OperatorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operator.Val
     OPERATOR_UNSPECIFIED: _Operator.ValueType  # 0
     """Not set: refused."""
     OPERATOR_EQUALS: _Operator.ValueType  # 1
-    """Equal, case sensitive."""
+    """Equal; case counts, but for the ASCII letters of source, country and their like."""
     OPERATOR_NOT_EQUALS: _Operator.ValueType  # 2
     """Not equal."""
     OPERATOR_CONTAINS: _Operator.ValueType  # 3
@@ -68,7 +68,7 @@ class Operator(_Operator, metaclass=_OperatorEnumTypeWrapper):
 OPERATOR_UNSPECIFIED: Operator.ValueType  # 0
 """Not set: refused."""
 OPERATOR_EQUALS: Operator.ValueType  # 1
-"""Equal, case sensitive."""
+"""Equal; case counts, but for the ASCII letters of source, country and their like."""
 OPERATOR_NOT_EQUALS: Operator.ValueType  # 2
 """Not equal."""
 OPERATOR_CONTAINS: Operator.ValueType  # 3
@@ -106,7 +106,8 @@ Global___Operator: _TypeAlias = Operator  # noqa: Y015
 @_typing.final
 class Predicate(_message.Message):
     """Predicate is the rule language: one tree of conditions, used by routing, retroactive campaigns, segments and alerts.
-    It is evaluated with three values: true, false and unknown; what cannot be determined never matches.
+    It is evaluated with three values: true, false and unknown; what cannot be determined never matches. At most 20 deep,
+    500 conditions, and 1 MiB of values together. What each field and operator means: docs/rules.md.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -183,7 +184,9 @@ class Condition(_message.Message):
     """How to compare."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What to compare with: none for EXISTS, two for BETWEEN, one or more otherwise; at most 10,000 of 4 KiB each."""
+        """What to compare with: none for EXISTS and NOT_EXISTS, one for GT, GTE, LT and LTE, two for BETWEEN, one or more
+        otherwise, any of which will do; at most 10,000 (MATCHES: 100) of 4 KiB each.
+        """
 
     def __init__(
         self,
