@@ -10,16 +10,32 @@ from opentelemetry.instrumentation.grpc import aio_client_interceptors, filters
 from svc_runtime.grpc_server import MAX_MESSAGE_BYTES
 from svc_runtime.mesh_token import Caller, CallerKind, MeshTokens
 from svc_runtime.settings import MeshSettings
+from trellis.attribution.v1 import attribution_service_pb2
+from trellis.auth.v1 import auth_service_pb2
+from trellis.capture.v1 import capture_service_pb2
 
 _LONG_STREAMS = ("Capture", "Subscribe", "WatchKeys", "WatchRouting")
 
-# gRPC adds jitter to the backoff by itself. Only UNAVAILABLE is retried: the server did not take the call.
+# What these do twice is as good as once. A creation is not among them: UNAVAILABLE may come after it was done.
+_REPEATABLE = ("Get", "List", "Validate", "Report", "Revoke")
+_SERVICES = [
+    service
+    for module in (attribution_service_pb2, auth_service_pb2, capture_service_pb2)
+    for service in module.DESCRIPTOR.services_by_name.values()
+]
+
+# gRPC adds jitter to the backoff by itself, and repeats by itself what never left this process.
 _SERVICE_CONFIG = json.dumps(
     {
         "loadBalancingConfig": [{"round_robin": {}}],
         "methodConfig": [
             {
-                "name": [{}],
+                "name": [
+                    {"service": service.full_name, "method": method.name}
+                    for service in _SERVICES
+                    for method in service.methods
+                    if method.name.startswith(_REPEATABLE)
+                ],
                 "retryPolicy": {
                     "maxAttempts": 4,
                     "initialBackoff": "0.05s",

@@ -44,8 +44,13 @@ class Servicer(stubs.AttributionServiceServicer):
         self.delay_seconds = 0.0
         self.caller = ANYONE
         self.was_cancelled = asyncio.Event()
+        self.call_count = 0
+
+    async def CreateCampaign(self, request, context):
+        return await self.GetCampaign(request, context)
 
     async def GetCampaign(self, request, context):
+        self.call_count += 1
         self.caller = current_caller()
         try:
             await asyncio.sleep(self.delay_seconds)
@@ -203,6 +208,18 @@ async def test_a_call_without_a_deadline_gets_ours(mesh: MeshSettings) -> None:
         )
         assert got.code is Code.DEADLINE_EXCEEDED
         assert servicer.was_cancelled.is_set()
+
+
+@pytest.mark.parametrize(("name", "attempts"), [("GetCampaign", 4), ("CreateCampaign", 1)])
+async def test_only_what_is_as_good_done_twice_is_tried_again(mesh: MeshSettings, name: str, attempts: int) -> None:
+    async with serving(mesh) as (servicer, target, _), open_channel(mesh, target) as channel:
+        servicer.failure = UnavailableError("the database went away")
+        await failure_of(
+            getattr(stubs.AttributionServiceStub(channel), name)(
+                getattr(pb, f"{name}Request")(), metadata=bearer(WRITER)
+            )
+        )
+        assert servicer.call_count == attempts
 
 
 async def test_a_caller_that_goes_away_cancels_the_work(mesh: MeshSettings) -> None:
