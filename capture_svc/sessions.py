@@ -39,7 +39,9 @@ class JournalSession:
         self._confirming: asyncio.Task[None] | None = None
         self._acks: asyncio.Queue[int | None] = asyncio.Queue()
         """None: the end, or a failure."""
-        self._taken: asyncio.Queue[Batch | None] = asyncio.Queue(1)
+        self._taken: asyncio.Queue[Batch | None] = asyncio.Queue()
+        """None: no more."""
+        self._room = asyncio.Semaphore(1)
         self._reading: asyncio.Task[None] | None = None
         self._is_evicted = False
 
@@ -78,13 +80,15 @@ class JournalSession:
     async def _read(self, batches: AsyncIterator[Batch]) -> None:
         try:
             async for batch in batches:
-                await self._taken.put(batch)
+                await self._room.acquire()
+                self._taken.put_nowait(batch)
         finally:
-            await self._taken.put(None)
+            self._taken.put_nowait(None)  # never waits: the end comes also when nobody takes batches any more
 
     async def _work(self) -> None:
         try:
             while (batch := await self._taken.get()) is not None:
+                self._room.release()
                 await self._take(batch)
                 if len(self._unconfirmed) >= self._group_size or self._taken.empty():
                     await self._confirm_later()

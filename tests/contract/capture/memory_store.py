@@ -34,26 +34,34 @@ from trellis.capture.v1 import event_pb2
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class CrashedError(Exception):
+    """The process has ended here."""
+
+
 class Faults:
-    """Makes calls fail: before they do anything, or after they did it and nobody knows."""
+    """Makes calls fail: before they do anything, or after they did it and nobody knows; or ends the process there."""
 
     def __init__(self) -> None:
         self.decide: Callable[[str], str] = lambda _name: ""
-        """Says of a call, by its name: ``before``, ``after`` or nothing."""
+        """Says of a call, by its name: ``before``, ``after``, ``crash before``, ``crash after`` or nothing."""
         self.called: Counter[str] = Counter()
 
-    def before(self, name: str) -> bool:
-        """Note a call; return whether it is to fail after its work. Raise UnavailableError when before."""
+    def before(self, name: str) -> str:
+        """Note a call; return what is to happen after its work. Raise UnavailableError where it fails before."""
         self.called[name] += 1
         verdict = self.decide(name)
         if verdict == "before":
             raise UnavailableError(f"{name} is made to fail")
-        return verdict == "after"
+        if verdict == "crash before":
+            raise CrashedError
+        return verdict
 
-    def after(self, is_to_fail: bool) -> None:
-        """Raise UnavailableError where it was decided."""
-        if is_to_fail:
+    def after(self, verdict: str) -> None:
+        """Fail where it was decided."""
+        if verdict == "after":
             raise UnavailableError("made to fail afterwards")
+        if verdict == "crash after":
+            raise CrashedError
 
 
 @dataclass(slots=True)
@@ -424,6 +432,19 @@ class Memory:
         self.receipts = MemoryReceiptStore(self.faults)
         self.quarantine = MemoryQuarantineStore(self.faults)
         self.words = MemoryJournalWordStore(self.faults)
+
+    def of_another_replica(self) -> "Memory":
+        """Return stores with the same things in them, and faults of their own."""
+        found = Memory()
+        found.events.rows, found.events.tokens, found.events.claims = (
+            self.events.rows,
+            self.events.tokens,
+            self.events.claims,
+        )
+        found.receipts.settlements, found.receipts.tokens = self.receipts.settlements, self.receipts.tokens
+        found.quarantine.events, found.quarantine.steps = self.quarantine.events, self.quarantine.steps
+        found.quarantine.tokens, found.words.words = self.quarantine.tokens, self.words.words
+        return found
 
     def stores(self, *, is_shared: bool = False) -> Stores:
         """Return them as a replica takes them."""
