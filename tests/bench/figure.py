@@ -21,6 +21,8 @@ class Figure:
     """What it should be; empty for a figure that is only reported."""
     is_met: bool | None = None
     """None for a figure that is only reported."""
+    notes: tuple[str, ...] = ()
+    """Lines below the table."""
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Everything behind it, for ``bench.json``."""
 
@@ -56,4 +58,5 @@ def table(figures: Sequence[Figure]) -> str:
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)
     ]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+    notes = [f"{figure.name}: {note}" for figure in figures for note in figure.notes]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:], *notes])

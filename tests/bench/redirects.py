@@ -9,6 +9,7 @@ from tests.bench.figure import Figure, Ratios
 from tests.bench.load import Report
 from tests.bench.run import (
     CLIENT_CORE,
+    MIXED_REQUESTS,
     SERVER_CORE,
     Pace,
     answering,
@@ -46,10 +47,12 @@ async def measure(directory: Path, pace: Pace) -> list[Figure]:
             await answering(bare_port)
             ours, bare, shipped = await in_turn([alone_port, bare_port, shipping_port], pace)
             ours_fresh, bare_fresh = await in_turn([alone_port, bare_port], pace, new_connection_each=True)
+            ours_mixed, bare_mixed = await in_turn([alone_port, bare_port], pace, requests=MIXED_REQUESTS)
         latency = await _latency(alone_port, median(report.rate for report in ours), pace)
     return [
         _against_bare("/in durable, keep-alive, one core", ours, bare, least=0.55, hoped=0.70),
         _against_bare("the same, shipping to a sink meanwhile", shipped, bare),
+        _against_bare("the same, 1 % of it in the slow lane", ours_mixed, bare_mixed),
         _against_bare("/in durable, a new connection each", ours_fresh, bare_fresh, least=0.75),
         latency,
     ]
