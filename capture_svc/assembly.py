@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from capture_svc.availability import StoreWatch
 from capture_svc.batch import own_journal_id
 from capture_svc.direct import DirectWriter
+from capture_svc.duplicates import Duplicates
 from capture_svc.feed import Feed
 from capture_svc.hosts import HostDirectory
 from capture_svc.intake import Intake
@@ -65,7 +66,15 @@ def assemble(
         direct=DirectWriter(journal("direct"), intake, watch),
         feed=feed,
         ledger=Ledger(stores.events, stores.receipts, words, clock),
-        replayer=Replayer(journal("replay"), stores.events, stores.quarantine, intake, hosts, clock),
+        replayer=Replayer(
+            journal("replay"),
+            stores.events,
+            Duplicates(stores.events, stores.receipts),
+            stores.quarantine,
+            intake,
+            hosts,
+            clock,
+        ),
         watch=watch,
         clock=clock,
     )

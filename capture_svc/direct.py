@@ -112,6 +112,7 @@ class DirectWriter:
             await self._persist(lambda: unbroken(self._intake.confirm([settlement])))
             _answer(group, settlement)
         except BaseException:
+            self._journal.close()  # what of the group is stored without a receipt is to get one
             group.fail(UnavailableError("the events were not stored in the life of this process"))
             raise
         finally:

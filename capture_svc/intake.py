@@ -17,7 +17,7 @@ from typing import Protocol
 
 from capture_svc import metrics, wire
 from capture_svc.batch import UNCLAIMED, Batch, Fate, QuarantinedEvent, Settlement, quarantine_id
-from capture_svc.duplicates import mark_duplicates
+from capture_svc.duplicates import Duplicates
 from capture_svc.event_codec import read_head, read_heads
 from capture_svc.quarantine import UNDECODABLE, UnclaimedQuota, insert_halving, unclaimed_reason
 from capture_svc.sorting import Sorting, settle, settle_undecodable, settle_whole, sort
@@ -58,6 +58,7 @@ class Intake:
         self._receipts = receipts
         self._quarantine = quarantine
         self._unclaimed = unclaimed
+        self._duplicates = Duplicates(events, receipts)
         self._clock = clock
         self._listener = listener
 
@@ -103,7 +104,7 @@ class Intake:
     async def _store_sorted(self, sorting: Sorting, insert: Callable[[Sorting], Awaitable[None]]) -> Settlement:
         now = self._clock.now()
         await self._mark_unclaimed(sorting, now)
-        await mark_duplicates(self._events, sorting, now=now)
+        await self._duplicates.mark(sorting, now=now)
         await insert(sorting)
         await self._keep_aside(sorting, now)
         return settle(sorting, settle_time=self._clock.now())

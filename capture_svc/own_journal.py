@@ -33,8 +33,12 @@ class OwnJournal:
 
     @property
     def is_open(self) -> bool:
-        """Whether ``open`` has ended."""
+        """Whether it is known where to go on."""
         return self._next is not None
+
+    def close(self) -> None:
+        """Forget where to go on: something may be stored that has no receipt."""
+        self._next = None
 
     def take(self, count: int) -> int:
         """Return the first of ``count`` new sequences."""

@@ -13,7 +13,7 @@ from datetime import datetime
 from capture_svc import metrics, wire
 from capture_svc.availability import unbroken
 from capture_svc.batch import UNCLAIMED, Batch, EventHead, Fate, Receipt
-from capture_svc.duplicates import DUPLICATE, is_uuid, mark_duplicates
+from capture_svc.duplicates import DUPLICATE, Duplicates, is_uuid
 from capture_svc.event_codec import read_heads, reencode
 from capture_svc.hosts import HostDirectory, host_name
 from capture_svc.intake import Intake
@@ -45,6 +45,7 @@ class Replayer:
         self,
         journal: OwnJournal,
         events: EventStore,
+        duplicates: Duplicates,
         quarantine: QuarantineStore,
         intake: Intake,
         hosts: HostDirectory,
@@ -52,6 +53,7 @@ class Replayer:
     ) -> None:
         self._journal = journal
         self._events = events
+        self._duplicates = duplicates
         self._quarantine = quarantine
         self._intake = intake
         self._hosts = hosts
@@ -185,7 +187,7 @@ class Replayer:
         for index, head in heads.items():
             if any(known[0] == head.event_id and known[1:] != (batch.journal_id, head.sequence) for known in found):
                 sorting.fates[index] = DUPLICATE
-        await mark_duplicates(self._events, sorting, now=now, former=former)
+        await self._duplicates.mark(sorting, now=now, former=former)
 
 
 def _entry(item: QuarantineItem, hosts: Mapping[str, str]) -> _Entry | None:

@@ -90,6 +90,8 @@ class MemoryEventStore:
     rows: list[Row] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
     claims: list[Claim] = field(default_factory=list)
+    refused: set[bytes] = field(default_factory=set)
+    """Bodies that it refuses, until it has learned better."""
 
     async def insert(self, events: bytes, *, token: str) -> None:
         """See EventStore."""
@@ -103,7 +105,7 @@ class MemoryEventStore:
                 UUID(event.event_id)
             except ValueError:
                 raise ContentRefusedError("CANNOT_PARSE_UUID") from None
-            if not event.organization_id or not event.sequence:
+            if not event.organization_id or not event.sequence or event.body in self.refused:
                 raise ContentRefusedError("VIOLATED_CONSTRAINT")
         if token not in self.tokens:
             self.tokens.add(token)
@@ -441,6 +443,7 @@ class Memory:
             self.events.tokens,
             self.events.claims,
         )
+        found.events.refused = self.events.refused
         found.receipts.settlements, found.receipts.tokens = self.receipts.settlements, self.receipts.tokens
         found.quarantine.events, found.quarantine.steps = self.quarantine.events, self.quarantine.steps
         found.quarantine.tokens, found.words.words = self.quarantine.tokens, self.words.words
