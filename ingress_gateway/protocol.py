@@ -14,10 +14,10 @@ from typing import Any, cast
 
 from aiohttp import http_parser, web
 from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http_exceptions import HttpProcessingError, InvalidURLError
+from aiohttp.http_exceptions import BadStatusLine, HttpProcessingError, InvalidURLError
 from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
-from aiohttp.web_protocol import RequestHandler, RequestPayloadError
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
 from ingress_gateway.answer import SERVER, serialize
 from ingress_gateway.arrival import NOBODY, ORIGIN, Arrival, Peer, Peers
@@ -28,6 +28,7 @@ from ingress_gateway.settings import GatewaySettings
 from svc_runtime.logs import get_logger
 
 _HTTP_1_1 = (1, 1)
+_VERSIONS = ((1, 1), (1, 0))
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _SERVER_ERROR = b"HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -154,6 +155,9 @@ class GatewayProtocol(RequestHandler):
             self._receiving_since, self._line = None, b""
         if len(messages) == 1 and not upgraded and self._take_click(*messages[0]):
             return
+        if any(message.version not in _VERSIONS for message, _ in messages):
+            self._refuse(_BAD_REQUEST)
+            return
         for item in messages:
             self._request_count += 1
             self._messages.append(item)
@@ -206,6 +210,7 @@ class GatewayProtocol(RequestHandler):
             or message.version != _HTTP_1_1
             or not message.path.startswith(PREFIX)
             or ORIGIN in message.headers
+            or self._paused
         ):
             return False
         server = self._server
@@ -243,6 +248,7 @@ class GatewayProtocol(RequestHandler):
         super().data_received(data)
         if self._request_count > count:
             self._receiving_since = None
+            self._refuse_versions(self._request_count - count)
             message, payload = self._messages[-1]
             if isinstance(message, RawRequestMessage):
                 self._body = payload
@@ -254,6 +260,14 @@ class GatewayProtocol(RequestHandler):
                 self._try_escaped(data)
         elif data and not is_body and self._receiving_since is None:
             self._receiving_since = now
+
+    def _refuse_versions(self, count: int) -> None:
+        """Refuse, of the newest requests, those of a version that we do not speak; the parser takes some."""
+        for index in range(-count, 0):
+            message = self._messages[index][0]
+            if isinstance(message, RawRequestMessage) and message.version not in _VERSIONS:
+                refusal = _ErrInfo(status=400, exc=BadStatusLine("not HTTP/1"), message="")
+                self._messages[index] = (refusal, EMPTY_PAYLOAD)
 
     def _try_escaped(self, data: bytes) -> None:
         """Put the request with the odd target in the place of its refusal."""
