@@ -3,16 +3,19 @@
 import asyncio
 import contextlib
 import gc
+import os
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from pydantic import SecretStr
 
 from ingress_gateway.counters import Counters
 from ingress_gateway.gateway import Gateway
+from ingress_gateway.journal.disk import OsDisk
 from ingress_gateway.server import build, serve
 from ingress_gateway.settings import GatewaySettings
 from svc_runtime.keys import KeyEnvironment, KeyKind, new_key, present_key
@@ -153,11 +156,24 @@ def save_snapshots(directory: Path, name: str = "w0") -> None:
     (snapshots / f"routing-{name}.pb").write_bytes(routing_snapshot().SerializeToString())
 
 
+def _write(_disk: OsDisk, descriptor: int, view: memoryview, offset: int) -> int:
+    return os.pwritev(descriptor, [view], offset)
+
+
 @contextlib.asynccontextmanager
 async def running_worker(
-    directory: Path, *, has_snapshots: bool = True, telemetry: dict[str, Any] | None = None, **settings: Any
+    directory: Path,
+    *,
+    has_snapshots: bool = True,
+    syncs: bool = False,
+    telemetry: dict[str, Any] | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Worker]:
-    """Run a worker for the time of the block; no service is there to be reached."""
+    """Run a worker for the time of the block; no service is there to be reached.
+
+    Its journal does not sync unless it is told to: what is durable is tested elsewhere, and a busy disk takes tens of
+    milliseconds for each write.
+    """
     if has_snapshots:
         await asyncio.to_thread(save_snapshots, directory)
     nowhere = "127.0.0.1:1"
@@ -178,6 +194,8 @@ async def running_worker(
     interval, threshold = sys.getswitchinterval(), gc.get_threshold()
     try:
         async with contextlib.AsyncExitStack() as stack:
+            if not syncs:
+                stack.enter_context(patch.object(OsDisk, "_write_synced", _write))
             gateway = await build(_MESH, TelemetrySettings(**(telemetry or {"sdk_disabled": True})), own, stack)
             _, port = await serve(gateway, stack)
             yield Worker(gateway, port, directory)

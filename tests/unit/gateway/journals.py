@@ -19,7 +19,7 @@ async def until(condition: Callable[[], object], *, seconds: float = 5.0) -> Non
     """Wait until ``condition`` holds."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is waited for happens in threads and in code that has no event
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.0005)
 
 
 class Heard:
