@@ -71,7 +71,7 @@ class Store:
             is_keyed=bool(key),
         )
         settlement = await self._intake.store(batch)
-        await self._intake.confirm(settlement)
+        await self._intake.confirm([settlement])
         self.stored |= {(journal_id, one.sequence) for index, one in enumerate(events) if index not in settlement.fates}
 
     def mirror(self, warehouse: MemoryWarehouse) -> Mirror:
