@@ -93,6 +93,10 @@ def _judge(sent: Sent, items: Sequence[Sequence[StoredEvent]], verdict: Verdict)
     if sent.problem:
         verdict.answers.append(f"{sent.lid} {sent.kind}: {sent.problem}")
     stored_count = sum(bool(events) for events in items)
+    if not sent.attempt_count:
+        # Nobody took the connection.
+        verdict.phantoms += [f"{sent.lid} was never sent"] * stored_count
+        return
     match sent.fate:
         case Fate.UNKNOWN:
             verdict.unknown_count += sent.item_count
