@@ -19,7 +19,8 @@ def problem(error: TrellisError, *, event_id: str = "") -> web.Response:
         "title": HTTPStatus(status).phrase,
         "status": status,
         "reason": error.reason,
-        "detail": error.message,
+        # It may repeat what a client sent, in bytes that are no text.
+        "detail": error.message.encode("utf-8", "replace").decode(),
     }
     if error.violations:
         body["violations"] = [{"field": v.field, "description": v.description} for v in error.violations]

@@ -6,7 +6,7 @@ from ingress_gateway.arrival import COOKIE, USER_AGENT, Arrival
 from ingress_gateway.ids import VisitorIds
 
 COOKIE_NAME = "_tl_v"
-_COOKIE = re.compile(rf"(?:^|;\s*){COOKIE_NAME}=(usr_\d{{10,20}})(?:;|$)")
+_COOKIE = re.compile(rf"(?:^|;\s*){COOKIE_NAME}=(usr_[0-9]{{10,20}})(?:;|$)")
 # 13 months: the longest that data protection authorities accept.
 _MAX_AGE_SECONDS = 390 * 86400
 
