@@ -32,7 +32,7 @@ from trellis.capture.v1 import capture_service_pb2, capture_service_pb2_grpc
 
 SERVICE = "capture_svc"
 SERVICE_NAME = capture_service_pb2.DESCRIPTOR.services_by_name["CaptureService"].full_name
-_FIRST_PATIENCE_SECONDS = 10.0
+_FIRST_PATIENCE_SECONDS = 5.0
 """How long we wait for the store before we listen without it."""
 _LONGEST_DELAY_SECONDS = 5.0
 _log = get_logger(__name__)

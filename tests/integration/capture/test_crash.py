@@ -48,7 +48,14 @@ class Process:
 
     def start(self, point: str = "never", call: int = 1) -> None:
         """Start it, to crash at a point."""
-        environment = {
+        environment = self.environment() | {"CRASH_POINT": point, "CRASH_CALL": str(call)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.integration.capture.crashing_capture"], cwd=ROOT, env=environment
+        )
+
+    def environment(self) -> dict[str, str]:
+        """Return its settings."""
+        return {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "gen")]),
             "TRELLIS_MESH_SECRET": MESH.mesh_secret.get_secret_value(),
@@ -58,12 +65,7 @@ class Process:
             "CAPTURE_CLICKHOUSE_DSN": f"chdb://{self._directory}",
             "CAPTURE_AUTH_TARGET": "127.0.0.1:9",
             "CAPTURE_REPLICA": "capture-0",
-            "CRASH_POINT": point,
-            "CRASH_CALL": str(call),
         }
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.integration.capture.crashing_capture"], cwd=ROOT, env=environment
-        )
 
     @property
     def is_alive(self) -> bool:
