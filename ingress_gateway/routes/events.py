@@ -8,6 +8,7 @@ from aiohttp import web
 
 from ingress_gateway import click_ids
 from ingress_gateway.answer import TEXT, Answer
+from ingress_gateway.arrival import Arrival
 from ingress_gateway.batches import batch_key, split_batch
 from ingress_gateway.bodies import read_body
 from ingress_gateway.gateway import Call
@@ -16,7 +17,7 @@ from ingress_gateway.payloads import Payload, parse_form, parse_item, query_fiel
 from ingress_gateway.recording import record_one
 from ingress_gateway.responses import respond, respond_json
 from ingress_gateway.tenancy import Tenant, sender
-from svc_runtime.errors import UnauthenticatedError
+from svc_runtime.errors import TooLargeError, UnauthenticatedError
 
 _LONGEST_KEY = 256
 _LONGEST_ON_LOOP = 64 * 1024
@@ -24,6 +25,8 @@ _LONGEST_ON_LOOP = 64 * 1024
 _MOST_AT_ONCE = 1000
 _MOST_BYTES_AT_ONCE = 1024 * 1024
 _MOST_WITHOUT_PAUSE = 100
+_MOST_HEADER_BYTES = 64 * 1024 * 1024
+"""Of a batch's events together: each of them keeps the headers of the request."""
 _T = TypeVar("_T")
 
 
@@ -74,7 +77,7 @@ async def batch(call: Call) -> web.StreamResponse:
     items = await _off_loop(len(body), split_batch, body, _content_type(call), gateway.settings.max_batch_items)
     tenant = _tenant(call, route="batch", body_key=await _off_loop(len(body), batch_key, body))
     recording = _Recording(call, tenant)
-    for begin, end in _pieces(items):
+    for begin, end in _pieces(items, _headers_per_item(arrival, len(items))):
         await recording.record(begin, items[begin:end])
     outcomes = recording.outcomes
     stored = sum(outcome["outcome"] == "stored" for outcome in outcomes)
@@ -95,14 +98,24 @@ async def _off_loop(size: int, work: Callable[..., _T], *arguments: Any) -> _T:
     return await asyncio.to_thread(work, *arguments) if size > _LONGEST_ON_LOOP else work(*arguments)
 
 
-def _pieces(items: list[bytes]) -> Iterator[tuple[int, int]]:
+def _headers_per_item(arrival: Arrival, count: int) -> int:
+    """Return the bytes of headers that each item's event holds; raise TooLargeError where that grows out of bounds."""
+    size = len(arrival.header_block())
+    if size * count > _MOST_HEADER_BYTES:
+        raise TooLargeError(
+            f"{count} items with {size} bytes of headers each come to more than {_MOST_HEADER_BYTES} bytes, the limit"
+        )
+    return size
+
+
+def _pieces(items: list[bytes], overhead: int) -> Iterator[tuple[int, int]]:
     """Yield (begin, end) of pieces that are small enough to wait in memory for the disk."""
     begin = size = 0
     for index, item in enumerate(items):
-        if index > begin and (index - begin == _MOST_AT_ONCE or size + len(item) > _MOST_BYTES_AT_ONCE):
+        if index > begin and (index - begin == _MOST_AT_ONCE or size + len(item) + overhead > _MOST_BYTES_AT_ONCE):
             yield begin, index
             begin, size = index, 0
-        size += len(item)
+        size += len(item) + overhead
     if items:
         yield begin, len(items)
 
