@@ -84,6 +84,9 @@ class Arrival:
         return found[1], bool(int(found[3], 16) & 1)
 
 
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
 class Peer:
     """The other end of a connection."""
 
@@ -105,7 +108,7 @@ class Peer:
             except ValueError:
                 break
             if not _is_in(address, self._trusted):
-                return str(address)
+                return _plain(address)
         return self.ip
 
 
@@ -119,23 +122,28 @@ class Peers:
 
     def __init__(self, trusted: tuple[Network, ...]) -> None:
         self._trusted = trusted
-        self._known: dict[str, bool] = {}
+        self._known: dict[str, tuple[str, bool]] = {}
 
     def of(self, peername: object) -> Peer:
         """Return the peer of a transport's ``peername``; what is no IP address is nobody."""
         if not isinstance(peername, tuple):
             return NOBODY
-        ip = peername[0]
-        is_trusted = self._known.get(ip)
-        if is_trusted is None:
-            is_trusted = _is_in(ipaddress.ip_address(ip.partition("%")[0]), self._trusted)
+        known = self._known.get(peername[0])
+        if known is None:
+            address = ipaddress.ip_address(peername[0].partition("%")[0])
             if len(self._known) >= self._REMEMBERED:
                 self._known.clear()
-            self._known[ip] = is_trusted
+            known = self._known[peername[0]] = (_plain(address), _is_in(address, self._trusted))
+        ip, is_trusted = known
         return Peer(ip, peername[1], is_trusted=is_trusted, trusted=self._trusted)
 
 
-def _is_in(address: ipaddress.IPv4Address | ipaddress.IPv6Address, networks: tuple[Network, ...]) -> bool:
+def _plain(address: _Address) -> str:
+    """Return an address, one of IPv4 in its own form also where a dual-stack socket has wrapped it."""
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def _is_in(address: _Address, networks: tuple[Network, ...]) -> bool:
     mapped = getattr(address, "ipv4_mapped", None)
     return any((mapped or address) in network for network in networks)
 

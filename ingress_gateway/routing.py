@@ -28,8 +28,10 @@ class Target:
 
     @classmethod
     def compile(cls, url: str) -> "Target":
-        """Take an absolute URL apart. It was validated when the campaign was stored."""
+        """Take an absolute URL apart; raise ValueError for anything else."""
         parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ValueError("the destination is no absolute http(s) URL")
         base = f"{parts.scheme}://{parts.netloc}{parts.path or '/'}".encode()
         query = parts.query.encode()
         return cls(
@@ -142,9 +144,16 @@ class Routing:
             held = self._slugs.get((before.organization_id, before.slug))
             if held is not None and held.campaign_id == campaign.campaign_id:
                 del self._slugs[before.organization_id, before.slug]
-        if campaign.status != pb.CAMPAIGN_STATUS_ARCHIVED:
-            self._campaigns[key] = campaign
-            self._slugs[campaign.organization_id, campaign.slug] = Route.compile(campaign)
+        if campaign.status == pb.CAMPAIGN_STATUS_ARCHIVED:
+            return
+        try:
+            route = Route.compile(campaign)
+        except ValueError as error:
+            # It was validated where it was stored. What went wrong there must not stop every other link.
+            _log.error("a campaign cannot be routed by", campaign_id=campaign.campaign_id, error=str(error))
+            return
+        self._campaigns[key] = campaign
+        self._slugs[campaign.organization_id, campaign.slug] = route
 
     def find(self, organization_id: str, slug: str) -> Route | None:
         """Return the route of a slug, paused ones too."""
