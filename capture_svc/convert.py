@@ -1,5 +1,6 @@
 """Between protobuf and our own types. Nothing below has seen a ``_pb2``."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
@@ -55,7 +56,10 @@ def word_from_pb(journal_id: str, sender: str, status: pb.JournalStatus, *, now:
 
 
 def _counts(counts: Sequence[pb.OrganizationCount]) -> dict[str, int]:
-    return {count.organization_id: count.event_count for count in counts if count.event_count}
+    found: Counter[str] = Counter()
+    for count in counts:
+        found[count.organization_id] += count.event_count
+    return dict(+found)
 
 
 def direct_events_from_pb(request: pb.CaptureEventsRequest) -> list[event_pb2.Event]:

@@ -12,7 +12,7 @@ from capture_svc import direct
 from capture_svc.batch import own_journal_id
 from capture_svc.event_ids import keyed_event_id
 from capture_svc.store import ContentRefusedError
-from svc_runtime.errors import Code
+from svc_runtime.errors import Code, UnavailableError
 from tests.contract.capture.memory_store import Memory, MemoryEventStore
 from tests.contract.capture.things import (
     ORGANIZATIONS,
@@ -272,3 +272,41 @@ async def test_a_fresh_claim_of_somebody_who_is_storing_is_waited_for(capture: C
         assert [o.outcome for o in await call] == [STORED]
         await sending
     assert await capture.balance() == (2, 1, 1, 0, 0)
+
+
+async def test_a_claim_that_outlived_its_time_in_an_outage_gives_way(
+    capture: CaptureClient, memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While our insert fails, a gateway's event of the same key is stored: then ours is the duplicate."""
+    monkeypatch.setattr("capture_svc.duplicates.DIRECT_CLAIM_LIFETIME", timedelta(seconds=0.3))
+    insert, is_away = type(memory.events).insert, [True]
+
+    async def picky(self: MemoryEventStore, events: bytes, *, token: str) -> None:
+        if is_away and token.startswith(own_journal_id("direct", "replica-0")):
+            raise UnavailableError("away")
+        await insert(self, events, token=token)
+
+    monkeypatch.setattr(type(memory.events), "insert", picky)
+    call = asyncio.ensure_future(write(capture, event_pb2.Event(idempotency_key=b"k")))
+    await until(lambda: len(memory.events.claims) > 0)
+    journal = FakeJournal()
+    event = make_event(event_id=keyed_event_id(ACME, b"k"), idempotency_key=b"k")
+    await asyncio.wait_for(capture.send(journal, journal.batch([event])), 5)
+    assert len(memory.events.rows) == 1
+    is_away.clear()
+    assert [o.outcome for o in await call] == [DUPLICATE]
+    assert len(memory.events.rows) == 1
+    assert await capture.balance() == (2, 1, 1, 0, 0)
+
+
+async def test_an_unforeseen_failure_leaves_no_event_without_a_receipt(
+    capture: CaptureClient, memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called = memory.faults.called
+    memory.faults.decide = lambda name: "crash before" if name == "receipts.insert" and called[name] == 1 else ""
+    error = await refusal(write(capture, event_pb2.Event(body=b"1")))
+    assert error.code is Code.UNAVAILABLE
+    assert [o.outcome for o in await write(capture, event_pb2.Event(body=b"2"))] == [STORED]
+    assert await capture.balance() == (2, 2, 0, 0, 0)
+    events, _ = await capture.read_feed(2)
+    assert [event.body for event in events] == [b"1", b"2"]
