@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.bench import memory, path, redirects, tracing, whole_mesh
 from tests.bench.figure import Figure, table
-from tests.bench.machine import facts
+from tests.bench.machine import busy_share, facts
 from tests.bench.run import FULL, QUICK, ROOT, BenchError, Pace
 from tests.mesh.process import ProcessError
 
@@ -29,14 +29,18 @@ MEASUREMENTS: dict[str, Measurement] = {
 
 async def measure(names: list[str], pace: Pace, directory: Path) -> list[Figure]:
     """Run the measurements one after the other; one that cannot be made is a line of the table too."""
-    figures = []
+    figures: list[Figure] = []
     for name in names:
         began = time.monotonic()
-        print(f"measuring: {name} …", file=sys.stderr, flush=True)
+        busy = await asyncio.to_thread(busy_share)
+        print(f"measuring: {name} (others use {busy:.0%} of the machine) …", file=sys.stderr, flush=True)
         place = directory / name
         place.mkdir()
         try:
-            figures += await MEASUREMENTS[name](place, pace)
+            figures += [
+                dataclasses.replace(figure, details={**figure.details, "busy_share_before": busy})
+                for figure in await MEASUREMENTS[name](place, pace)
+            ]
         except (BenchError, ProcessError) as error:
             figures.append(Figure(name=name, measured="could not be measured", result=str(error)[:500], is_met=False))
         # Journals of a million events: the next measurement needs the place.

@@ -14,14 +14,14 @@ from pathlib import Path
 import grpc
 
 from capture_svc.assembly import Stores
-from capture_svc.store.clickhouse import ClickHouseEventStore
-from capture_svc.store.connect import ClickHouse, parse_dsn
+from capture_svc.store.clickhouse import EVENT_FIELDS, MIGRATIONS, ClickHouseEventStore
+from capture_svc.store.connect import connect
 from capture_svc.store.journals import ClickHouseJournalWordStore
-from capture_svc.store.migrate import migrate
 from capture_svc.store.quarantine import ClickHouseQuarantineStore
 from capture_svc.store.receipts import ClickHouseReceiptStore
-from capture_svc.store.schema import event_fields
 from capture_svc.wire import delimited
+from svc_runtime.clickhouse import ClickHouse, parse_dsn
+from svc_runtime.clickhouse_migrations import migrate
 from tests.contract.capture.things import ORGANIZATIONS, SERVICE, FakeJournal, make_event, running_capture
 from trellis.capture.v1 import capture_service_pb2 as pb
 from trellis.capture.v1 import capture_service_pb2_grpc
@@ -86,7 +86,7 @@ async def _insert_plainly(clickhouse: ClickHouse, batches: list[pb.JournalBatch]
         await clickhouse.run(
             lambda client, block=block, token=token: client.raw_insert(  # type: ignore[misc]  # bound at once
                 "events",
-                column_names=event_fields(),
+                column_names=EVENT_FIELDS,
                 insert_block=block,
                 fmt="ProtobufList",
                 settings={"insert_deduplication_token": token},
@@ -98,9 +98,9 @@ async def _insert_plainly(clickhouse: ClickHouse, batches: list[pb.JournalBatch]
 async def measure(*, batch_count: int = 20, round_count: int = 5) -> dict[str, float]:
     """Return events/s of the capture path and of plain inserts (medians of rounds in turn), and the median ratio."""
     with tempfile.TemporaryDirectory() as directory:
-        dsn = parse_dsn(f"chdb://{directory}/clickhouse")
-        writer, reader = ClickHouse(dsn, thread_count=3), ClickHouse(dsn, thread_count=2)
-        await migrate(writer)
+        dsn = parse_dsn(f"chdb://{directory}/clickhouse", default_database="capture")
+        writer, reader = connect(dsn, thread_count=3), connect(dsn, thread_count=2)
+        await migrate(writer, MIGRATIONS)
         stores = Stores(
             ClickHouseEventStore(writer, reader),
             ClickHouseReceiptStore(writer, reader),

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+from tests.bench.run import Round
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Figure:
@@ -45,6 +47,41 @@ class Ratios:
 
     def __str__(self) -> str:
         return f"{self.median:.2f} ({min(self.values):.2f}-{max(self.values):.2f})"
+
+
+def against(
+    name: str,
+    ours: Sequence[Round],
+    theirs: Sequence[Round],
+    *,
+    their_name: str,
+    least: float | None = None,
+    hoped: float | None = None,
+) -> Figure:
+    """Return the figure of a server against another one, by how much each answered in its turns."""
+    ratios = Ratios.of([r.report.rate for r in ours], [r.report.rate for r in theirs])
+    by_cpu = Ratios.of([r.cpu_us for r in theirs], [r.cpu_us for r in ours])
+    wanted = "" if least is None else f">= {least:.2f}"
+    return Figure(
+        name=name,
+        measured=_in_words(ours),
+        comparison=f"{their_name} {_in_words(theirs)}",
+        result=f"{ratios}, by CPU {by_cpu.median:.2f}",
+        wanted=wanted + (f" ({hoped:.2f} hoped for)" if hoped else ""),
+        is_met=None if least is None else ratios.median >= least,
+        details={
+            "ratios": ratios.values,
+            "ratios_by_cpu": by_cpu.values,
+            "ours": [dataclasses.asdict(r) for r in ours],
+            "theirs": [dataclasses.asdict(r) for r in theirs],
+        },
+    )
+
+
+def _in_words(rounds: Sequence[Round]) -> str:
+    rate = median(r.report.rate for r in rounds)
+    p99_ms, cpu_us = median(r.report.p99_ms for r in rounds), median(r.cpu_us for r in rounds)
+    return f"{rate:,.0f}/s, p99 {p99_ms:.1f} ms, {cpu_us:.0f} us"
 
 
 def table(figures: Sequence[Figure]) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,6 +27,20 @@ def facts(journal_directory: Path) -> dict[str, object]:
         "journal_file_system": _file_system(journal_directory),
         "load_average_before": os.getloadavg(),
     }
+
+
+def busy_share(seconds: float = 1.0) -> float:
+    """Return how much of all cores others use while we do nothing: with much of it, figures mean little."""
+    before = _busy_and_total()
+    time.sleep(seconds)
+    after = _busy_and_total()
+    return (after[0] - before[0]) / max(1, after[1] - before[1])
+
+
+def _busy_and_total() -> tuple[int, int]:
+    ticks = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    idle = ticks[3] + ticks[4]
+    return sum(ticks) - idle, sum(ticks)
 
 
 def _cpu_model() -> str:

@@ -23,6 +23,7 @@ REQUESTS = click_requests(512, host=demo.HOST, path=LINK)
 MIXED_REQUESTS = (*REQUESTS[:99], *click_requests(1, host=demo.HOST, path=f"/in?slug={demo.CAMPAIGN_ID}"))
 """One in a hundred names the link in the query, which is no matter for the gateway's fast lane."""
 CLIENT_CORE, SERVER_CORE = cores()
+_WARMUP_SECONDS = 0.3
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -82,20 +83,48 @@ def clicks(port: int, *, core: int | None = CLIENT_CORE, requests: tuple[str, ..
     return Plan(port=port, requests=requests, location=demo.DESTINATION_URL, core=core, **how)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Server:
+    """A process under measurement and its port."""
+
+    process: Process
+    port: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Round:
+    """One short run against one server."""
+
+    report: Report
+    cpu_us: float
+    """CPU time of the server for each answer: what others do on the machine changes it less than the rate."""
+
+
 async def in_turn(
-    ports: Sequence[int],
+    servers: Sequence[Server],
     pace: Pace,
     *,
     new_connection_each: bool = False,
     requests: tuple[str, ...] = REQUESTS,
-) -> list[list[Report]]:
-    """Measure the servers A B A B…; return the reports of each."""
-    reports: list[list[Report]] = [[] for _ in ports]
+) -> list[list[Round]]:
+    """Measure the servers A B A B…; return the rounds of each."""
+    rounds: list[list[Round]] = [[] for _ in servers]
     for _ in range(pace.round_count):
-        for index, port in enumerate(ports):
-            plan = clicks(port, seconds=pace.round_seconds, warmup_seconds=0.3, new_connection_each=new_connection_each)
-            reports[index].append(await load(plan))
-    return reports
+        for index, server in enumerate(servers):
+            plan = clicks(
+                server.port,
+                requests=requests,
+                seconds=pace.round_seconds,
+                warmup_seconds=_WARMUP_SECONDS,
+                new_connection_each=new_connection_each,
+            )
+            before = server.process.usage().cpu_seconds
+            report = await load(plan)
+            used = server.process.usage().cpu_seconds - before
+            # The warm-up's answers were paid for, and are not counted.
+            answered = report.answered_count * (1 + _WARMUP_SECONDS / pace.round_seconds)
+            rounds[index].append(Round(report, used / answered * 1e6))
+    return rounds
 
 
 def module(name: str, *arguments: str, **environment: str) -> tuple[Callable[[], Sequence[str]], Mapping[str, str]]:

@@ -60,18 +60,20 @@ async def measure(directory: Path, pace: Pace) -> list[Figure]:
         await mesh.wait_ready()
         await mesh.seed()
         at_start = rss_mib(mesh["gateway-0"])
-        run = await _sustained(mesh, pace)
-        samples = await _up_to_a_million(mesh, run.rate, pace)
+        samples: list[tuple[int, float]] = []
+        run = await _sustained(mesh, pace, samples)
+        await _up_to_a_million(mesh, run.rate, pace, samples)
     finally:
         mesh.kill()
     return [_figure(run), memory_figure("gateway RSS, whole mesh up", at_start, samples)]
 
 
-async def _sustained(mesh: Mesh, pace: Pace) -> Run:
+async def _sustained(mesh: Mesh, pace: Pace, samples: list[tuple[int, float]]) -> Run:
     closed = await load(clicks(mesh.http_port, core=None, seconds=pace.probe_seconds / 2))
     rate = closed.rate * _FIRST_SHARE
     for _ in range(_MOST_TRIES):
         await _caught_up(mesh, rate)
+        samples.append(await _memory(mesh))
         if (await _hold(mesh, rate, pace.probe_seconds)).is_steady:
             await _caught_up(mesh, rate)
             run = await _hold(mesh, rate, pace.mesh_seconds)
@@ -115,23 +117,18 @@ async def _caught_up(mesh: Mesh, rate: float) -> None:
         await asyncio.sleep(0.2)
 
 
-async def _up_to_a_million(mesh: Mesh, rate: float, pace: Pace) -> list[tuple[int, float]]:
-    samples = []
-    while True:
-        event_count = int((await mesh.metrics()).get("journal_events_total", 0.0))
-        samples.append((event_count, rss_mib(mesh["gateway-0"])))
-        if event_count >= pace.memory_event_count:
-            return samples
-        left = (pace.memory_event_count - event_count) / rate
-        plan = clicks(
-            mesh.http_port,
-            core=None,
-            rate=rate,
-            connection_count=512,
-            seconds=min(10.0, left + 0.5),
-            warmup_seconds=0.0,
-        )
+async def _memory(mesh: Mesh) -> tuple[int, float]:
+    """Return how many events the gateway has written, and its RSS."""
+    return int((await mesh.metrics()).get("journal_events_total", 0.0)), rss_mib(mesh["gateway-0"])
+
+
+async def _up_to_a_million(mesh: Mesh, rate: float, pace: Pace, samples: list[tuple[int, float]]) -> None:
+    samples.append(await _memory(mesh))
+    while (left := pace.memory_event_count - samples[-1][0]) > 0:
+        seconds = min(10.0, left / rate + 0.5)
+        plan = clicks(mesh.http_port, core=None, rate=rate, connection_count=512, seconds=seconds, warmup_seconds=0.0)
         await load(plan, may_fail=True)
+        samples.append(await _memory(mesh))
 
 
 def _figure(run: Run) -> Figure:
