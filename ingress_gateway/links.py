@@ -7,7 +7,7 @@ from ingress_gateway import click_ids, ids
 from ingress_gateway.answer import REDIRECT, Answer
 from ingress_gateway.arrival import Arrival
 from ingress_gateway.counters import Counters
-from ingress_gateway.journal.journal import JournalFullError, Waiter
+from ingress_gateway.journal.waiting import JournalFullError, Waiter
 from ingress_gateway.organisations import Organisations
 from ingress_gateway.recorder import Recorder
 from ingress_gateway.routing import Route, Routing

@@ -52,7 +52,7 @@ _COUNTERS: tuple[tuple[str, str, str, _Reader], ...] = (
 )  # fmt: skip
 _GAUGES: tuple[tuple[str, str, str, _Reader], ...] = (
     ("trellis.gateway.journal_pending_events", "{event}", "events on disk and not acknowledged: the backlog",
-     lambda g: g.journal.pending_event_count),
+     lambda g: g.journal.backlog.event_count),
     ("trellis.gateway.journal_disk", "By", "bytes of journal files", lambda g: g.journal.disk_bytes),
     ("trellis.gateway.capture_connected", "1", "1 while the stream to capture_svc stands",
      lambda g: g.shipper.is_connected),

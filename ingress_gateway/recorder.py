@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from ingress_gateway.arrival import Arrival, has_secret_key, without_secret_keys
 from ingress_gateway.ids import event_id as new_event_id
 from ingress_gateway.ids import keyed_event_id
-from ingress_gateway.journal.journal import Journal, Waiter
+from ingress_gateway.journal.journal import Journal
+from ingress_gateway.journal.waiting import Waiter
 from trellis.capture.v1 import event_pb2
 
 

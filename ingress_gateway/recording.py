@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from ingress_gateway.gateway import Call
-from ingress_gateway.journal.journal import FutureWaiter
+from ingress_gateway.journal.waiting import FutureWaiter
 from ingress_gateway.tenancy import Tenant
 
 

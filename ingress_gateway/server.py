@@ -10,7 +10,8 @@ from ingress_gateway.app import App
 from ingress_gateway.counters import Counters
 from ingress_gateway.gateway import Channels, Gateway
 from ingress_gateway.ids import VisitorIds
-from ingress_gateway.journal.journal import Journal, JournalLimits
+from ingress_gateway.journal.journal import Journal
+from ingress_gateway.journal.limits import JournalLimits
 from ingress_gateway.links import Links
 from ingress_gateway.metrics import register_metrics
 from ingress_gateway.metrics_page import MetricsPage
@@ -158,8 +159,8 @@ async def _open_journal(settings: GatewaySettings, worker: int, stack: AsyncExit
         spare_directory=spare / f"w{worker}" if spare else None,
     )
     stack.push_async_callback(journal.close)
-    if journal.pending_event_count:
-        _log.info("events of an earlier run wait in the journal", event_count=journal.pending_event_count)
+    if journal.backlog.event_count:
+        _log.info("events of an earlier run wait in the journal", event_count=journal.backlog.event_count)
     return journal
 
 

@@ -109,10 +109,10 @@ class Shipper:
     async def _batches(self) -> AsyncIterator[Batch | None]:
         """Yield batches as the window has room for them; None at least once a second."""
         while True:
-            batches = self._journal.batches_after(self._sent)
+            batches = self._journal.backlog.after(self._sent)
             if not batches:
-                await self._journal.wait_for_batches(1.0)
-                if not self._journal.batches_after(self._sent):
+                await self._journal.backlog.wait(1.0)
+                if not self._journal.backlog.after(self._sent):
                     yield None
             for batch in batches:
                 while not self._has_room(batch):
@@ -141,7 +141,7 @@ class Shipper:
 
     def _acknowledge(self, sequence: int) -> None:
         self.last_ack_at = time.monotonic()
-        self._journal.acknowledge(sequence)
+        self._journal.backlog.acknowledge(sequence)
         while self._on_the_way and self._on_the_way[0].sequence <= sequence:
             self._on_the_way.popleft()
         self._room.set()
@@ -157,10 +157,10 @@ class Shipper:
 
     def _status(self) -> pb.JournalStatus:
         return pb.JournalStatus(
-            settled_sequence=self._journal.settled,
+            settled_sequence=self._journal.backlog.settled,
             pending=[
                 pb.OrganizationCount(organization_id=organization_id, event_count=count)
-                for organization_id, count in self._journal.pending.items()
+                for organization_id, count in self._journal.backlog.pending.items()
             ],
         )
 
@@ -188,8 +188,8 @@ async def _checkpoint_each(journal: Journal, seconds: float) -> None:
     settled = -1
     while True:
         await asyncio.sleep(seconds)
-        if journal.settled != settled:
-            settled = journal.settled
+        if journal.backlog.settled != settled:
+            settled = journal.backlog.settled
             try:
                 await journal.checkpoint()
             except OSError as error:

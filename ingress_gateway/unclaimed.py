@@ -4,7 +4,7 @@ import time
 
 from ingress_gateway.arrival import Arrival
 from ingress_gateway.counters import Counters
-from ingress_gateway.journal.journal import JournalFullError
+from ingress_gateway.journal.waiting import JournalFullError
 from ingress_gateway.recorder import Recorder
 
 

@@ -15,13 +15,15 @@ from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Protocol
 
+from ingress_gateway.journal.backlog import Backlog
 from ingress_gateway.journal.disk import Disk, OsDisk
 from ingress_gateway.journal.frame import Damage, Meta, scan
+from ingress_gateway.journal.limits import JournalCounters, JournalLimits
 from ingress_gateway.journal.recovery import POSITION_FILE, Batch, Position, Recovered, recover, set_aside
 from ingress_gateway.journal.segments import Extent, SegmentWriter
-from svc_runtime.errors import UnavailableError
+from ingress_gateway.journal.varint import encode_varint
+from ingress_gateway.journal.waiting import JournalFullError, Waiter
 from svc_runtime.logs import get_logger
 
 LOCK_FILE = "lock"
@@ -29,45 +31,6 @@ _LARGEST_GROUP_BYTES = 1024 * 1024
 _PAUSE_AFTER_FAILURE_SECONDS = 0.1
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _log = get_logger(__name__)
-
-
-class Waiter(Protocol):
-    """Who waits for an event to be on disk. Both are called on the event loop; ``settled`` exactly once."""
-
-    def settled(self, is_durable: bool) -> None:
-        """The event is on disk, or it could not be written."""
-        ...
-
-    def overdue(self) -> None:
-        """The redirect budget is over and the event is not on disk yet; ``settled`` still comes."""
-        ...
-
-
-class JournalFullError(UnavailableError):
-    """The journal takes nothing now: its memory or disk bound is reached, or the disk fails."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, reason="JOURNAL_FULL", retry_after_seconds=2.0)
-
-
-@dataclass(frozen=True, slots=True)
-class JournalLimits:
-    """Bounds and paces of one journal."""
-
-    segment_bytes: int = 16 * 1024 * 1024
-    """Size of a segment file, preallocated."""
-    disk_bytes_limit: int = 8 * 1024 * 1024 * 1024
-    """Most bytes of segments; beyond it nothing is taken."""
-    pending_bytes_limit: int = 32 * 1024 * 1024
-    """Most bytes that wait in memory for the disk."""
-    batch_bytes: int = 1024 * 1024
-    """A batch is closed at this size…"""
-    batch_seconds: float = 0.2
-    """…or this age."""
-    backlog_batch_seconds: float = 5.0
-    """Age while batches are waiting to be shipped: an outage must not leave a million tiny ones."""
-    overdue_seconds: float = 0.02
-    """The redirect budget."""
 
 
 @dataclass(slots=True)
@@ -82,21 +45,6 @@ class _Group:
     """Set while a waiter has not heard that it is overdue."""
     told_count: int = 0
     """Waiters that have heard it."""
-
-
-@dataclass(slots=True)
-class JournalCounters:
-    """What happened, since the process began."""
-
-    written_event_count: int = 0
-    written_byte_count: int = 0
-    group_count: int = 0
-    failed_event_count: int = 0
-    refused_event_count: int = 0
-    abandoned_segment_count: int = 0
-    damaged_count: int = 0
-    write_seconds: float = 0.0
-    """Time spent in writes that include their sync."""
 
 
 class Journal:
@@ -120,7 +68,7 @@ class Journal:
         self._key = found.key
         self.journal_id = found.journal_id
         self.counters = JournalCounters(damaged_count=found.damaged_count)
-        self.settled = found.settled
+        self.backlog = Backlog(found.settled, found.batches)
         # Above all that an earlier run has used, even one whose position file or last frames are lost: no journal
         # counts a million events a second since 1970. A number that comes twice would be taken for stored already.
         self._sequence = max(found.last_sequence, time.time_ns() // 1000)
@@ -128,10 +76,6 @@ class Journal:
         self._segment_bytes = found.segment_bytes
         self._last_sequences = found.last_sequences
         self._disk_bytes = sum(found.segment_bytes.values())
-        self.pending: dict[str, int] = {}
-        self._ready: deque[Batch] = deque(found.batches)
-        for batch in found.batches:
-            self._count(batch.meta, 1)
         self._batch: Batch | None = None
         self._batch_opened_at = 0.0
         self._closing_batch: asyncio.TimerHandle | None = None
@@ -140,9 +84,8 @@ class Journal:
         self._in_flight: _Group | None = None
         self._pending_bytes = 0
         self._fail_until = 0.0
-        self._new_batch = asyncio.Event()
-        self._keyle = asyncio.Event()
-        self._keyle.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._queue: SimpleQueue[_Group | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._write_groups, name="journal-writer", daemon=True)
         self._thread.start()
@@ -225,22 +168,12 @@ class Journal:
         if traceparent:
             meta.traceparents.append(traceparent)
 
-    def append_many(
-        self, sequenced: list[tuple[int, bytes, bool]], organization_id: str, *, traceparent: str = ""
-    ) -> asyncio.Future[None]:
-        """Take the events of one request: (sequence, encoded Event, is keyed) each; the future is done when all are on
-        disk and fails with JournalFullError when one could not be written."""
-        waiter = FutureWaiter(self._loop.create_future(), len(sequenced))
-        for sequence, event, is_keyed in sequenced:
-            self.append(sequence, event, organization_id, waiter, is_keyed=is_keyed, traceparent=traceparent)
-        return waiter.future
-
     def _begin_group(self, sequence: int) -> _Group:
         if self._filling is not None:
             self._waiting.append(self._filling)
         group = self._filling = _Group(sequence, Meta(last_sequence=sequence))
         if self._in_flight is None and not self._waiting:
-            self._keyle.clear()
+            self._idle.clear()
             # At the end of this turn of the loop: everything that the turn read joins the group.
             self._loop.call_soon(self._hand_over)
         return group
@@ -262,7 +195,7 @@ class Journal:
         elif self._filling is not None:
             group, self._filling = self._filling, None
         else:
-            self._keyle.set()
+            self._idle.set()
             return
         group.meta.event_count = len(group.waiters)
         group.batch = self._batch_for(group)
@@ -329,7 +262,7 @@ class Journal:
             self._segment_bytes[extent.segment] = size
             self._disk_bytes += size
         self._last_sequences[extent.segment] = group.meta.last_sequence
-        self._count(group.meta, 1)
+        self.backlog.count(group.meta)
         batch = self._batch
         if batch is None:
             raise RuntimeError("a batch was closed while its group was being written")
@@ -342,14 +275,6 @@ class Journal:
         self._fail_until = self._loop.time() + _PAUSE_AFTER_FAILURE_SECONDS
         _log.error("journal write failed", event_count=group.meta.event_count, error=repr(error))
 
-    def _count(self, meta: Meta, sign: int) -> None:
-        for organization_id, count in meta.counts.items():
-            left = self.pending.get(organization_id, 0) + sign * count
-            if left:
-                self.pending[organization_id] = left
-            else:
-                self.pending.pop(organization_id, None)
-
     # -- batches --------------------------------------------------------------------------------------------------
 
     def _schedule_closing(self, seconds: float) -> None:
@@ -361,7 +286,7 @@ class Journal:
             return
         age = self._loop.time() - self._batch_opened_at
         still_writing = self._in_flight is not None and self._in_flight.batch == self._batch.sequence
-        has_backlog = len(self._ready) > 8 and age < self._limits.backlog_batch_seconds
+        has_backlog = self.backlog.is_long and age < self._limits.backlog_batch_seconds
         if still_writing or has_backlog:
             self._schedule_closing(self._limits.batch_seconds)
             return
@@ -373,27 +298,7 @@ class Journal:
             self._closing_batch = None
         batch, self._batch = self._batch, None
         if batch is not None and batch.extents:
-            self._ready.append(batch)
-            self._new_batch.set()
-
-    def batches_after(self, sequence: int) -> list[Batch]:
-        """Return the closed batches after ``sequence``, oldest first, at most 64."""
-        found: list[Batch] = []
-        for batch in self._ready:
-            if batch.sequence > sequence:
-                found.append(batch)
-                if len(found) == 64:
-                    break
-        return found
-
-    async def wait_for_batches(self, seconds: float) -> None:
-        """Return when a batch may have been closed, or after ``seconds``."""
-        self._new_batch.clear()
-        try:
-            async with asyncio.timeout(seconds):
-                await self._new_batch.wait()
-        except TimeoutError:
-            pass
+            self.backlog.add(batch)
 
     def read(self, batch: Batch) -> bytes:
         """Return a batch's EventBatch bytes. Blocks on the disk; call it in a thread.
@@ -420,20 +325,11 @@ class Journal:
                 _log.error("a batch of the journal is damaged", sequence=batch.sequence, lost_byte_count=left)
         return b"".join(payloads)
 
-    def acknowledge(self, sequence: int) -> None:
-        """Everything up to the batch ``sequence`` is stored for good."""
-        while self._ready and self._ready[0].sequence <= sequence:
-            batch = self._ready.popleft()
-            self._count(batch.meta, -1)
-        self.settled = max(self.settled, sequence)
-
     async def checkpoint(self) -> None:
         """Remember what is settled, then remove the segments that hold nothing else: in that order."""
-        position = Position(self.settled, self._sequence).encode(self._key)
-        oldest_needed = min(
-            (batch.sequence for batch in (*list(self._ready)[:1], *([self._batch] if self._batch else []))),
-            default=self._sequence + 1,
-        )
+        position = Position(self.backlog.settled, self._sequence).encode(self._key)
+        oldest = self.backlog.oldest or self._batch
+        oldest_needed = oldest.sequence if oldest is not None else self._sequence + 1
         current = self._writer.current_number
         removable = [
             number
@@ -465,11 +361,6 @@ class Journal:
         return self._disk_bytes
 
     @property
-    def pending_event_count(self) -> int:
-        """Events on disk that are not acknowledged."""
-        return sum(self.pending.values())
-
-    @property
     def is_accepting(self) -> bool:
         """False while a bound is reached or the disk fails."""
         return (
@@ -481,7 +372,7 @@ class Journal:
     async def flush(self) -> None:
         """Wait until everything appended so far is on disk or failed, and close the batch."""
         while self._in_flight is not None or self._filling is not None:
-            await self._keyle.wait()
+            await self._idle.wait()
         self._close_batch()
 
     async def close(self) -> None:
@@ -505,43 +396,3 @@ def _lock(directory: Path) -> int:
         os.close(descriptor)
         raise
     return descriptor
-
-
-class FutureWaiter:
-    """Lets one coroutine wait for the events of its request."""
-
-    __slots__ = ("_is_durable", "_left", "future")
-
-    def __init__(self, future: asyncio.Future[None], count: int) -> None:
-        self.future = future
-        self._left = count
-        self._is_durable = True
-
-    def settled(self, is_durable: bool) -> None:
-        """Count down; the last event decides."""
-        self._left -= 1
-        self._is_durable = self._is_durable and is_durable
-        if self._left or self.future.done():
-            return
-        if self._is_durable:
-            self.future.set_result(None)
-        else:
-            self.future.set_exception(JournalFullError("the journal's disk did not take the event"))
-
-    def overdue(self) -> None:
-        """Nothing to do: who waits for durability waits on."""
-
-
-_VARINTS: tuple[bytes, ...] = tuple(bytes([n]) if n < 128 else bytes([n & 127 | 128, n >> 7]) for n in range(16384))
-
-
-def encode_varint(number: int) -> bytes:
-    """Return protobuf's variable-length form of a number >= 0."""
-    if number < 16384:
-        return _VARINTS[number]
-    parts = bytearray()
-    while number > 127:
-        parts.append(number & 127 | 128)
-        number >>= 7
-    parts.append(number)
-    return bytes(parts)

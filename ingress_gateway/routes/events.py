@@ -12,7 +12,7 @@ from ingress_gateway.arrival import Arrival
 from ingress_gateway.batches import batch_key, split_batch
 from ingress_gateway.bodies import read_body
 from ingress_gateway.gateway import Call
-from ingress_gateway.journal.journal import FutureWaiter
+from ingress_gateway.journal.waiting import FutureWaiter
 from ingress_gateway.payloads import Payload, parse_form, parse_item, query_fields
 from ingress_gateway.recording import record_one
 from ingress_gateway.responses import respond, respond_json

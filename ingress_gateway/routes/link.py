@@ -9,7 +9,7 @@ from ingress_gateway import click_ids, ids
 from ingress_gateway.answer import PAGE, Answer
 from ingress_gateway.bodies import read_body
 from ingress_gateway.gateway import Call
-from ingress_gateway.journal.journal import JournalFullError
+from ingress_gateway.journal.waiting import JournalFullError
 from ingress_gateway.payloads import query_fields
 from ingress_gateway.responses import respond
 from ingress_gateway.routing import Route

@@ -6,7 +6,7 @@ from ingress_gateway import click_ids
 from ingress_gateway.answer import IMAGE, PIXEL, Answer
 from ingress_gateway.bodies import read_body
 from ingress_gateway.gateway import Call
-from ingress_gateway.journal.journal import JournalFullError
+from ingress_gateway.journal.waiting import JournalFullError
 from ingress_gateway.payloads import LONGEST_TYPE, query_fields
 from ingress_gateway.recording import record_one
 from ingress_gateway.responses import respond, respond_json

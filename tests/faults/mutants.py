@@ -21,8 +21,9 @@ from capture_svc.batch import Batch
 from capture_svc.store.clickhouse import ClickHouseEventStore
 from ingress_gateway import server as gateway_server
 from ingress_gateway.journal import disk
-from ingress_gateway.journal.journal import Journal, Waiter
+from ingress_gateway.journal.journal import Journal
 from ingress_gateway.journal.segments import SegmentWriter
+from ingress_gateway.journal.waiting import Waiter
 
 _WRITE_BEHIND_SECONDS = 0.02
 _SETTLE_BEHIND_SECONDS = 0.3

@@ -10,7 +10,8 @@ from typing import Any
 import grpc
 from pydantic import SecretStr
 
-from ingress_gateway.journal.journal import Journal, JournalLimits
+from ingress_gateway.journal.journal import Journal
+from ingress_gateway.journal.limits import JournalLimits
 from ingress_gateway.shipper import Shipper, Window
 from svc_runtime.grpc_client import Credentials, open_channel
 from svc_runtime.settings import MeshSettings
@@ -142,7 +143,7 @@ class Shipping:
         await self.journal.flush()
 
     def is_settled(self) -> bool:
-        return self.journal.pending_event_count == 0
+        return self.journal.backlog.event_count == 0
 
 
 @contextlib.asynccontextmanager

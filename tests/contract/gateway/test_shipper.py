@@ -35,7 +35,7 @@ async def test_batches_arrive_in_order_and_are_settled(tmp_path: Path) -> None:
         await until(ship.is_settled)
         assert capture.received == sorted(capture.received)
         assert capture.events == ship.appended
-        assert ship.journal.settled == capture.received[-1]
+        assert ship.journal.backlog.settled == capture.received[-1]
         assert ship.shipper.is_connected
     assert len(capture.hellos) == 1
     assert capture.hellos[0] == pb.JournalHello(journal_id=ship.journal.journal_id, sender="gateway-0/w0")
@@ -77,7 +77,7 @@ async def test_it_resumes_from_what_the_server_says(tmp_path: Path) -> None:
         (tmp_path / "position").unlink()
         capture.received.clear()
         async with shipping(tmp_path, server.port) as ship:
-            assert not ship.journal.batches_after(ship.journal.settled) or not capture.received
+            assert not ship.journal.backlog.after(ship.journal.backlog.settled) or not capture.received
             await ship.append()
             await until(ship.is_settled)
             assert capture.received == ship.appended
@@ -114,7 +114,7 @@ async def test_clicks_go_on_while_the_server_is_down_and_the_backlog_drains(tmp_
     async with capture_server(capture) as server, shipping(tmp_path, server.port) as ship:
         await server.die()
         await _append_groups(ship, 100)
-        assert ship.journal.pending_event_count == 100
+        assert ship.journal.backlog.event_count == 100
         assert not ship.shipper.is_connected
         await server.start()
         await until(ship.is_settled, seconds=10)
@@ -139,7 +139,7 @@ async def test_a_server_that_never_acknowledges_is_given_up_and_the_window_holds
         await until(lambda: len(capture.hellos) == 3, seconds=10)
         assert capture.received[:6] == ship.appended[:3] * 2
         assert len(capture.received) <= 9
-        assert ship.journal.pending_event_count == 10
+        assert ship.journal.backlog.event_count == 10
         capture.acknowledges = True
         await until(ship.is_settled, seconds=10)
         assert capture.events == ship.appended
@@ -305,7 +305,7 @@ async def test_a_damaged_batch_does_not_hold_up_the_others(tmp_path: Path) -> No
     async with capture_server(capture) as server, shipping(tmp_path, server.port) as ship:
         await server.die()
         await _append_groups(ship, 3)
-        (first, *_) = ship.journal.batches_after(0)
+        (first, *_) = ship.journal.backlog.after(0)
         _flip(first.extents[0].path, first.extents[0].offset + 60)
         await server.start()
         await until(ship.is_settled)

@@ -82,7 +82,7 @@ class Mesh:
     async def until_shipped(self) -> None:
         """Wait until no event is on its way to capture_svc."""
         async with asyncio.timeout(10):
-            while self.gateway.journal.pending_event_count:  # noqa: ASYNC110 - the journal tells nobody
+            while self.gateway.journal.backlog.event_count:  # noqa: ASYNC110 - the journal tells nobody
                 await asyncio.sleep(0.005)
 
     async def call(

@@ -122,7 +122,7 @@ async def test_a_journal_at_its_bound_stops_no_person_and_goes_on_when_it_is_shi
     await _check_nothing_is_recorded(own_worker)
     journal = own_worker.gateway.journal
     await journal.flush()
-    journal.acknowledge(journal._ready[-1].sequence)
+    journal.backlog.acknowledge([*journal.backlog][-1].sequence)
     await journal.checkpoint()
     await _check_all_is_recorded(own_worker)
 
@@ -328,7 +328,7 @@ async def test_a_sampled_click_is_answered_like_any_other_and_carries_its_trace(
     assert [r.status for r in (first, second, third, fourth)] == [302, 200, 302, 302]
     events = await own_worker.events()
     assert [event.trace_id for event in events] == [TRACE_ID] * 3 + [""]
-    traceparents = [t for batch in own_worker.gateway.journal.batches_after(0) for t in batch.meta.traceparents]
+    traceparents = [t for batch in own_worker.gateway.journal.backlog.after(0) for t in batch.meta.traceparents]
     assert len(traceparents) == 2
     assert all(TRACE_ID in traceparent for traceparent in traceparents)
 

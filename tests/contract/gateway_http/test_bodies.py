@@ -137,7 +137,7 @@ async def test_an_idempotency_key_gives_every_repeat_one_id(worker: Worker) -> N
     assert len(ids) == 1
     assert other.event_id not in ids, "another organisation's key is another key"
     await worker.gateway.journal.flush()
-    assert worker.gateway.journal._ready[-1].meta.is_keyed
+    assert [*worker.gateway.journal.backlog][-1].meta.is_keyed
 
 
 # -- encodings --------------------------------------------------------------------------------------------------------

@@ -142,7 +142,7 @@ class Worker:
         journal = self.gateway.journal
         await journal.flush()
         # Of a shared worker's batches only ours: there are hundreds.
-        batches = [journal.read(batch) for batch in journal._ready if batch.meta.last_sequence > self.seen]
+        batches = [journal.read(batch) for batch in journal.backlog if batch.meta.last_sequence > self.seen]
         events = [event for batch in batches for event in event_pb2.EventBatch.FromString(batch).events]
         return [event for event in events if event.sequence > self.seen]
 

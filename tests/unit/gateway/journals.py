@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ingress_gateway.journal.journal import Journal, JournalFullError, JournalLimits
+from ingress_gateway.journal.journal import Journal
+from ingress_gateway.journal.limits import JournalLimits
 from ingress_gateway.journal.recovery import Batch
+from ingress_gateway.journal.waiting import JournalFullError
 from tests.unit.gateway.disks import FakeDisk
 from trellis.capture.v1 import event_pb2
 
@@ -122,7 +124,7 @@ async def waiting_batches(journal: Journal) -> dict[int, bytes]:
     """Return the closed batches that wait to be shipped, with their bytes."""
     found: dict[int, bytes] = {}
     after = 0
-    while page := journal.batches_after(after):
+    while page := journal.backlog.after(after):
         for batch in page:
             assert batch.sequence not in found, "two batches have one number"
             found[batch.sequence] = await asyncio.to_thread(journal.read, batch)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingress_gateway.journal.journal import Journal, Waiter
+from ingress_gateway.journal.journal import Journal
+from ingress_gateway.journal.waiting import Waiter
 from tests.unit.gateway.disks import FakeDisk, Faults, Operation, UnsyncedDisk
 from tests.unit.gateway.journals import Run, check_kept, reopened_batches, sequences, waiting_batches
 
@@ -58,7 +59,7 @@ async def _record(
         if round_number % 3 == 2:
             oldest = sorted(await waiting_batches(run.journal))[:-2]
             for number in oldest:
-                run.journal.acknowledge(number)
+                run.journal.backlog.acknowledge(number)
                 settled.append((len(disk.operations), sequences(shipped[number])[-1]))
             await run.journal.checkpoint()
     for _ in range(5):
@@ -162,7 +163,7 @@ class _Life:
     async def open(self) -> None:
         self.run = await Run.begin(self.directory, self.disk)
         # capture_svc says first how far it is: that is all it need know of us.
-        self.run.journal.acknowledge(self.settled_number)
+        self.run.journal.backlog.acknowledge(self.settled_number)
         await self.check()
 
     def collect(self, acknowledged: list[int]) -> None:
@@ -193,7 +194,7 @@ class _Life:
             for number, data in list((await waiting_batches(run.journal)).items())[:argument]:
                 self.shipped.setdefault(number, data)
                 self.settled_number, self.settled_last = number, sequences(data)[-1]
-                run.journal.acknowledge(number)
+                run.journal.backlog.acknowledge(number)
         elif name == "checkpoint":
             await run.journal.checkpoint()
         elif name == "fail one write":

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ingress_gateway.journal.journal import Journal, JournalFullError, JournalLimits
+from ingress_gateway.journal.journal import Journal
+from ingress_gateway.journal.limits import JournalLimits
+from ingress_gateway.journal.waiting import FutureWaiter, JournalFullError
 from tests.unit.gateway.disks import FakeDisk, Faults, Operation
 from tests.unit.gateway.journals import SMALL, Heard, Run, check_kept, encoded, reopened_batches, sequences, until
 
@@ -54,8 +56,10 @@ async def test_a_full_disk_fails_who_waits_then_refuses_and_recovers_by_itself(t
     full = Faults(errno.ENOSPC, frozenset({"create", "append", "replace"}))
     run.disk.fault = full
     sequence = run.journal.next_sequence()
+    waiter = FutureWaiter(asyncio.get_running_loop().create_future(), 1)
+    run.journal.append(sequence, encoded(sequence), "org_acmecorp", waiter)
     with pytest.raises(JournalFullError) as refused:
-        await run.journal.append_many([(sequence, encoded(sequence), False)], "org_acmecorp")
+        await waiter.future
     assert (refused.value.reason, refused.value.retry_after_seconds) == ("JOURNAL_FULL", 2.0)
     assert not run.journal.is_accepting
     with pytest.raises(JournalFullError):
@@ -275,7 +279,7 @@ async def test_a_checkpoint_removes_settled_segments_only_and_saves_the_position
     segments = {path for path in run.disk.files if path.suffix == ".segment"}
     numbers = sorted(batches)
     done = len(run.disk.operations)
-    run.journal.acknowledge(numbers[9])
+    run.journal.backlog.acknowledge(numbers[9])
     await run.journal.checkpoint()
     first, *others = run.disk.operations[done:]
     assert (first.kind, first.path.name) == ("replace", "position")
@@ -295,7 +299,7 @@ async def test_a_segment_is_kept_while_the_open_batch_has_frames_in_it(tmp_path:
     await run.append_and_wait(b"the open batch begins here")
     for _ in range(6):
         await run.append_and_wait(b"x" * 900)
-    run.journal.acknowledge(first)
+    run.journal.backlog.acknowledge(first)
     await run.journal.checkpoint()
     await run.kill()
     check_kept(await reopened_batches(tmp_path / "j", FakeDisk(run.disk.files)), run.acknowledged, first)
@@ -303,7 +307,7 @@ async def test_a_segment_is_kept_while_the_open_batch_has_frames_in_it(tmp_path:
 
 async def test_an_interrupted_checkpoint_goes_on_at_the_next_one(tmp_path: Path) -> None:
     run = await _full_of_batches(tmp_path / "j", FakeDisk())
-    run.journal.acknowledge(max(await run.batches()))
+    run.journal.backlog.acknowledge(max(await run.batches()))
     run.disk.fault = Faults(kinds=frozenset({"remove"}))
     with pytest.raises(OSError, match="fault"):
         await run.journal.checkpoint()
@@ -316,7 +320,7 @@ async def test_an_interrupted_checkpoint_goes_on_at_the_next_one(tmp_path: Path)
 async def test_a_journal_that_filled_the_disk_makes_its_own_room(tmp_path: Path) -> None:
     """There is no block left for the position file: without help nothing would ever be removed."""
     run = await _full_of_batches(tmp_path / "j", FakeDisk())
-    run.journal.acknowledge(max(await run.batches()))
+    run.journal.backlog.acknowledge(max(await run.batches()))
     removed: list[Operation] = []
 
     def fault(operation: Operation) -> None:
@@ -347,7 +351,7 @@ async def test_the_bound_of_the_disk_holds_and_ends_with_the_backlog(tmp_path: P
     assert not run.journal.is_accepting
     on_disk = sum(len(data) for path, data in run.disk.files.items() if path.suffix == ".segment")
     assert on_disk == run.journal.disk_bytes <= limits.disk_bytes_limit + limits.segment_bytes
-    run.journal.acknowledge(max(await run.batches()))
+    run.journal.backlog.acknowledge(max(await run.batches()))
     await run.journal.checkpoint()
     assert run.journal.is_accepting
     await run.append_and_wait(b"x")
@@ -383,7 +387,7 @@ async def test_a_long_backlog_of_small_groups_takes_little_memory(tmp_path: Path
     run = await Run.begin(tmp_path / "j", FakeDisk(), limits)
     for _ in range(500):
         await run.append_and_wait(b"x" * 100)
-    (batch,) = (await run.batches(), run.journal.batches_after(0))[1]
+    (batch,) = (await run.batches(), run.journal.backlog.after(0))[1]
     assert len(batch.extents) == 1
     await run.kill()
 
@@ -472,18 +476,18 @@ async def test_pending_counts_every_organisation_until_it_is_settled(tmp_path: P
         heard = run.append(b"b", organization_id="" if number % 2 else "org_other")
         await heard.done.wait()
         await run.journal.flush()
-    assert run.journal.pending == {"org_acmecorp": 6, "org_other": 3, "": 3}
+    assert run.journal.backlog.pending == {"org_acmecorp": 6, "org_other": 3, "": 3}
     await run.kill()
     second = await Run.begin(tmp_path / "j", FakeDisk(run.disk.files), SMALL)
-    assert second.journal.pending == {"org_acmecorp": 6, "org_other": 3, "": 3}
-    assert second.journal.pending_event_count == 12
+    assert second.journal.backlog.pending == {"org_acmecorp": 6, "org_other": 3, "": 3}
+    assert second.journal.backlog.event_count == 12
     numbers = sorted(await second.batches())
-    second.journal.acknowledge(numbers[3])
-    assert second.journal.pending == {"org_acmecorp": 2, "org_other": 1, "": 1}
-    second.journal.acknowledge(numbers[1])
-    assert second.journal.settled == numbers[3], "an acknowledgement does not go back"
-    second.journal.acknowledge(numbers[-1])
-    assert second.journal.pending == {}
+    second.journal.backlog.acknowledge(numbers[3])
+    assert second.journal.backlog.pending == {"org_acmecorp": 2, "org_other": 1, "": 1}
+    second.journal.backlog.acknowledge(numbers[1])
+    assert second.journal.backlog.settled == numbers[3], "an acknowledgement does not go back"
+    second.journal.backlog.acknowledge(numbers[-1])
+    assert second.journal.backlog.pending == {}
     await second.kill()
 
 
@@ -491,15 +495,15 @@ async def test_a_batch_is_closed_at_its_age_and_at_its_size(tmp_path: Path) -> N
     limits = JournalLimits(segment_bytes=1 << 20, batch_seconds=0.03, batch_bytes=10_000)
     run = await Run.begin(tmp_path / "j", FakeDisk(), limits)
     await run.append_and_wait(b"x")
-    assert not run.journal.batches_after(0)
+    assert not run.journal.backlog.after(0)
     started = time.monotonic()
-    await run.journal.wait_for_batches(5)
+    await run.journal.backlog.wait(5)
     assert time.monotonic() - started < 1
-    assert len(run.journal.batches_after(0)) == 1
+    assert len(run.journal.backlog.after(0)) == 1
     for _ in range(25):
         await run.append_and_wait(b"y" * 1000)
-    assert all(batch.byte_count <= 10_000 for batch in run.journal.batches_after(0))
-    assert len(run.journal.batches_after(0)) >= 3
+    assert all(batch.byte_count <= 10_000 for batch in run.journal.backlog.after(0))
+    assert len(run.journal.backlog.after(0)) >= 3
     await run.kill()
 
 
@@ -509,7 +513,7 @@ async def test_during_an_outage_batches_grow_instead_of_multiplying(tmp_path: Pa
     for _ in range(60):
         await run.append_and_wait(b"x")
         await asyncio.sleep(0.004)
-    assert len(run.journal.batches_after(0)) <= 10
+    assert len(run.journal.backlog.after(0)) <= 10
     assert len(run.acknowledged) == 60
     await run.kill()
 
@@ -528,7 +532,7 @@ async def test_keyed_events_and_traces_are_told_by_the_batch(tmp_path: Path) -> 
     await journal.flush()
     await run.kill()
     second = await Run.begin(tmp_path / "j", FakeDisk(run.disk.files), SMALL)
-    for found in (journal.batches_after(0), second.journal.batches_after(0)):
+    for found in (journal.backlog.after(0), second.journal.backlog.after(0)):
         (batch,) = found
         assert batch.meta.is_keyed
         assert batch.meta.traceparents == [f"00-{number:032x}-00000000000000aa-01" for number in range(32)]

@@ -198,7 +198,7 @@ async def test_a_segment_that_cannot_be_read_stays_and_stops_nobody(tmp_path: Pa
     batches = await second.batches()
     lost = {frame.sequence for frame in _frames(run.disk, paths[1], run)}
     assert set(batches) == set(run.acknowledged) - lost
-    second.journal.acknowledge(max(batches))
+    second.journal.backlog.acknowledge(max(batches))
     await second.journal.checkpoint()
     assert [path for path in paths if path in disk.files] == [paths[1]]
     await second.append_and_wait(b"and on we go")
@@ -213,7 +213,7 @@ async def _settled(directory: Path) -> tuple[Run, FakeDisk]:
     run = await Run.begin(directory, FakeDisk(), SMALL)
     await run.append_and_wait(b"1", b"2", b"3")
     batches = await run.batches()
-    run.journal.acknowledge(max(batches))
+    run.journal.backlog.acknowledge(max(batches))
     await run.journal.close()
     assert not _segments(run.disk)
     return run, FakeDisk(run.disk.files)
@@ -229,7 +229,7 @@ async def test_whatever_becomes_of_the_position_no_sequence_is_used_twice(tmp_pa
     assert new[0] > max(run.heard)
     assert second.journal.journal_id == run.journal.journal_id
     # The first word of capture_svc: it has all of the first run.
-    second.journal.acknowledge(min(run.heard))
+    second.journal.backlog.acknowledge(min(run.heard))
     assert list(await second.batches()) == new
     await second.kill()
 
@@ -238,7 +238,7 @@ async def test_whatever_becomes_of_the_position_no_sequence_is_used_twice(tmp_pa
 async def test_without_a_position_everything_is_sent_again(tmp_path: Path, harm: str) -> None:
     run = await _written(tmp_path / "j", groups=20, limits=SMALL)
     second = await Run.begin(tmp_path / "j", FakeDisk(run.disk.files), SMALL)
-    second.journal.acknowledge(run.acknowledged[9])
+    second.journal.backlog.acknowledge(run.acknowledged[9])
     await second.journal.checkpoint()
     await second.kill()
     disk = FakeDisk(second.disk.files)
@@ -274,7 +274,7 @@ async def test_a_clock_that_went_back_uses_no_sequence_twice(tmp_path: Path, mon
 async def test_a_damaged_key_is_told_by_the_position_or_the_segments(tmp_path: Path, harm: str) -> None:
     run = await _written(tmp_path / "j", groups=3)
     second = await Run.begin(tmp_path / "j", FakeDisk(run.disk.files), LARGE)
-    second.journal.acknowledge(run.acknowledged[0])
+    second.journal.backlog.acknowledge(run.acknowledged[0])
     await second.journal.checkpoint()
     await second.kill()
     for has_position in (True, False):
@@ -329,7 +329,7 @@ async def test_a_segment_damaged_since_it_was_written_costs_its_frames_and_the_r
     (path,) = _segments(run.disk)
     frames = _frames(run.disk, path, run)
     run.disk.flip(path, frames[2].start + 100)
-    (batch,) = run.journal.batches_after(0)
+    (batch,) = run.journal.backlog.after(0)
     assert len(batch.extents) == 1
     held = sequences(run.journal.read(batch))
     assert held == [frame.sequence for frame in frames if frame is not frames[2]]
@@ -343,7 +343,7 @@ async def test_a_segment_that_went_missing_while_it_was_needed_leaves_an_empty_b
     await run.append_and_wait(b"x")
     await run.journal.flush()
     run.disk.remove(_segments(run.disk)[0])
-    (batch,) = run.journal.batches_after(0)
+    (batch,) = run.journal.backlog.after(0)
     assert run.journal.read(batch) == b""
     assert run.journal.counters.damaged_count == 1
     await run.kill()

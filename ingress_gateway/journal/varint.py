@@ -1,0 +1,15 @@
+"""Protobuf's variable-length numbers, for the events of a batch."""
+
+_VARINTS: tuple[bytes, ...] = tuple(bytes([n]) if n < 128 else bytes([n & 127 | 128, n >> 7]) for n in range(16384))
+
+
+def encode_varint(number: int) -> bytes:
+    """Return protobuf's variable-length form of a number >= 0."""
+    if number < 16384:
+        return _VARINTS[number]
+    parts = bytearray()
+    while number > 127:
+        parts.append(number & 127 | 128)
+        number >>= 7
+    parts.append(number)
+    return bytes(parts)
