@@ -12,13 +12,14 @@ from capture_svc.hosts import WardenHostDirectory
 from capture_svc.mirror import follow
 from capture_svc.servicer import CaptureServicer
 from capture_svc.settings import CaptureSettings
-from capture_svc.store.clickhouse import ClickHouseEventStore
-from capture_svc.store.connect import ClickHouse, use_spool
+from capture_svc.store.clickhouse import MIGRATIONS, ClickHouseEventStore
+from capture_svc.store.connect import connect
 from capture_svc.store.journals import ClickHouseJournalWordStore, ClickHouseProbe
-from capture_svc.store.migrate import migrate
 from capture_svc.store.mirror_state import ClickHouseMirrorStateStore
 from capture_svc.store.quarantine import ClickHouseQuarantineStore
 from capture_svc.store.receipts import ClickHouseReceiptStore
+from svc_runtime.clickhouse import ClickHouse, use_spool
+from svc_runtime.clickhouse_migrations import migrate
 from svc_runtime.clock import Clock, SystemClock
 from svc_runtime.errors import UnavailableError
 from svc_runtime.grpc_client import Credentials, open_channel
@@ -48,17 +49,16 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Capt
     """Wire everything, listen, and leave in the reverse order at a signal."""
     configure_logs(SERVICE, level=mesh.log_level, format_=mesh.log_format)
     dsn, clock = settings.dsn, SystemClock()
-    if dsn.is_embedded:
-        use_spool(dsn)
+    use_spool(dsn)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(asyncio.to_thread, configure_telemetry(SERVICE, telemetry).close)
         auth_channel = await stack.enter_async_context(open_channel(mesh, settings.auth_target))
         credentials = Credentials(mesh, SERVICE)
 
         limits = {"max_execution_time": str(settings.longest_query_seconds)}
-        writer = ClickHouse(dsn, thread_count=settings.writer_count, name="clickhouse-write")
+        writer = connect(dsn, thread_count=settings.writer_count, name="clickhouse-write")
         stack.push_async_callback(writer.close)
-        reader = ClickHouse(dsn, thread_count=settings.reader_count, name="clickhouse-read", settings=limits)
+        reader = connect(dsn, thread_count=settings.reader_count, name="clickhouse-read", settings=limits)
         stack.push_async_callback(reader.close)
         parts = assemble(
             Stores(
@@ -116,7 +116,7 @@ async def _migrate(writer: ClickHouse, cluster: str) -> None:
     delay = 0.1
     while True:
         try:
-            await migrate(writer, cluster=cluster)
+            await migrate(writer, MIGRATIONS, cluster=cluster)
         except UnavailableError as error:
             _log.warning("waiting for the store", error=error.message, delay_seconds=delay)
         else:
@@ -131,7 +131,7 @@ async def _mirroring(settings: CaptureSettings, feed: Feed, clock: Clock) -> Asy
     # Google's client brings 50 MB with it: only where there is a mirror.
     from capture_svc.mirror.bigquery import BigQueryWarehouse
 
-    clickhouse = ClickHouse(settings.dsn, thread_count=1, name="clickhouse-mirror")
+    clickhouse = connect(settings.dsn, thread_count=1, name="clickhouse-mirror")
     warehouse = BigQueryWarehouse(settings.bigquery)
     states = ClickHouseMirrorStateStore(clickhouse, settings.bigquery.name)
     work = follow(lambda: feed.reader("bigquery"), states, warehouse, settings.bigquery, clock=clock)

@@ -6,7 +6,9 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from capture_svc.mirror.settings import BigQuerySettings
-from capture_svc.store.connect import Dsn, parse_dsn
+from svc_runtime.clickhouse import Dsn, parse_dsn
+
+_DATABASE = "capture"
 
 
 class CaptureSettings(BaseSettings):
@@ -44,10 +46,10 @@ class CaptureSettings(BaseSettings):
     @field_validator("clickhouse_dsn")
     @classmethod
     def _dsn_is_readable(cls, value: SecretStr) -> SecretStr:
-        parse_dsn(value.get_secret_value())
+        parse_dsn(value.get_secret_value(), default_database=_DATABASE)
         return value
 
     @property
     def dsn(self) -> Dsn:
         """The DSN, read."""
-        return parse_dsn(self.clickhouse_dsn.get_secret_value())
+        return parse_dsn(self.clickhouse_dsn.get_secret_value(), default_database=_DATABASE)

@@ -3,6 +3,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -19,19 +20,23 @@ from capture_svc.store.conditions import (
     sums,
     time_of_v7,
 )
-from capture_svc.store.connect import ClickHouse, insert_rows, select
-from capture_svc.store.schema import event_fields
 from capture_svc.wire import delimited, undelimited
+from svc_runtime.clickhouse import ClickHouse, insert_rows, select
+from trellis.capture.v1 import event_pb2
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
+
+MIGRATIONS = resources.files("capture_svc.store") / "migrations"
+EVENT_FIELDS = tuple(field.name for field in event_pb2.Event.DESCRIPTOR.fields)
+"""Columns that a batch fills: the fields of Event."""
 
 _EXPRESSIONS = {
     "event_id": "toString(event_id) AS event_id",
     "event_time_ms": "toUnixTimestamp64Milli(event_time) AS event_time_ms",
 }
 # Every field of Event under its name: what `ProtobufList` turns into the bytes of an Event.
-_EVENT = ", ".join(_EXPRESSIONS.get(name, name) for name in event_fields())
+_EVENT = ", ".join(_EXPRESSIONS.get(name, name) for name in EVENT_FIELDS)
 _RECENT = timedelta(days=1)
 _NEWEST_FIRST = "ORDER BY events.event_time DESC, events.event_id DESC"
 _CLAIM_COLUMNS = {
@@ -57,7 +62,7 @@ class ClickHouseEventStore:
         def work(client: "Client") -> None:
             client.raw_insert(
                 "events",
-                column_names=event_fields(),
+                column_names=EVENT_FIELDS,
                 insert_block=block,
                 fmt="ProtobufList",
                 settings={"insert_deduplication_token": token},

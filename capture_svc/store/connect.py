@@ -15,9 +15,6 @@ from trellis.capture.v1 import event_pb2
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
-EVENT_FIELDS = tuple(field.name for field in event_pb2.Event.DESCRIPTOR.fields)
-"""Names of Event's fields: the columns that a batch fills."""
-
 
 def connect(
     dsn: Dsn, *, thread_count: int = 2, name: str = "clickhouse", settings: Mapping[str, str] | None = None

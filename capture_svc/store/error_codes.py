@@ -45,7 +45,6 @@ CONTENT_NAMES = {
 TOO_SLOW_NAMES = {159: "TIMEOUT_EXCEEDED"}
 """Codes of a statement that went over its own time limit."""
 
-UNKNOWN_DATABASE = 81
 NAMELESS = "UNREADABLE_TEXT"
 """Stands for a code that chDB lost, because its text quotes bytes of a row that are not UTF-8."""
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from capture_svc.store import JournalWord
 from capture_svc.store.conditions import aware
-from capture_svc.store.connect import ClickHouse, insert_rows, select
+from svc_runtime.clickhouse import ClickHouse, insert_rows, select
 
 _TIME = "DateTime64(3, 'UTC')"
 _COLUMNS = {

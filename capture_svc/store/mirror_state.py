@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from capture_svc.mirror.state import MirrorState, RefusedRow, from_json, to_json
 from capture_svc.mirror.state_store import MirrorTakenError
-from capture_svc.store.connect import ClickHouse, insert_rows, select
+from svc_runtime.clickhouse import ClickHouse, insert_rows, select
 
 _STATE_COLUMNS = {"mirror": "String", "version": "UInt64", "writer": "UUID", "state": "String"}
 _REFUSAL_COLUMNS = {

@@ -9,7 +9,7 @@ from uuid import UUID
 from capture_svc.batch import UNCLAIMED, QuarantinedEvent
 from capture_svc.store import QuarantineItem, QuarantineKey, QuarantinePage, ReplayStep
 from capture_svc.store.conditions import Where, aware, fitting, milliseconds
-from capture_svc.store.connect import ClickHouse, insert_rows, select
+from svc_runtime.clickhouse import ClickHouse, insert_rows, select
 
 _TIME = "DateTime64(3, 'UTC')"
 _COLUMNS = {

@@ -9,7 +9,7 @@ from typing import Any
 from capture_svc.batch import Settlement
 from capture_svc.store import JournalHead, SettledBatch, Totals
 from capture_svc.store.conditions import EPOCH, Where, aware, instant, milliseconds, sums
-from capture_svc.store.connect import ClickHouse, insert_rows, select
+from svc_runtime.clickhouse import ClickHouse, insert_rows, select
 
 _TIME = "DateTime64(3, 'UTC')"
 _COLUMNS = {

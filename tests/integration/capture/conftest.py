@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from capture_svc.assembly import Stores
-from capture_svc.store.clickhouse import ClickHouseEventStore
-from capture_svc.store.connect import ClickHouse, Dsn, open_client, parse_dsn
+from capture_svc.store.clickhouse import MIGRATIONS, ClickHouseEventStore
+from capture_svc.store.connect import connect, open_client
 from capture_svc.store.journals import ClickHouseJournalWordStore
-from capture_svc.store.migrate import migrate
 from capture_svc.store.quarantine import ClickHouseQuarantineStore
 from capture_svc.store.receipts import ClickHouseReceiptStore
+from svc_runtime.clickhouse import Dsn, parse_dsn
+from svc_runtime.clickhouse_migrations import migrate
 
 _numbers = itertools.count(1)
 
@@ -26,7 +27,7 @@ _numbers = itertools.count(1)
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Keep an embedded engine open for the tests of a module: a process has one at a time."""
     directory = tmp_path_factory.mktemp("clickhouse")
-    client = open_client(parse_dsn(f"chdb://{directory}"), database="default")
+    client = open_client(parse_dsn(f"chdb://{directory}", default_database="default"))
     yield directory
     client.close()
 
@@ -34,16 +35,16 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def dsn(engine: Path) -> Dsn:
     """Return the DSN of a database that nobody has used."""
-    return parse_dsn(f"chdb://{engine}?database=test_{next(_numbers)}")
+    return parse_dsn(f"chdb://{engine}?database=test_{next(_numbers)}", default_database="capture")
 
 
 @contextlib.asynccontextmanager
 async def opened(dsn: Dsn, *, is_shared: bool = False) -> AsyncIterator[Stores]:
     """Open the stores of a replica, migrated."""
-    writer = ClickHouse(dsn, thread_count=2, name="write")
-    reader = ClickHouse(dsn, thread_count=2, name="read", settings={"max_execution_time": "20"})
+    writer = connect(dsn, thread_count=2, name="write")
+    reader = connect(dsn, thread_count=2, name="read", settings={"max_execution_time": "20"})
     try:
-        await migrate(writer)
+        await migrate(writer, MIGRATIONS)
         yield Stores(
             ClickHouseEventStore(writer, reader),
             ClickHouseReceiptStore(writer, reader),
@@ -102,7 +103,9 @@ class HttpServer:
 
     def dsn(self, database: str, *, password: str = "s3cret") -> Dsn:
         """Return the DSN of a database."""
-        return parse_dsn(f"clickhouse://trellis:{password}@127.0.0.1:{self.port}/{database}")
+        return parse_dsn(
+            f"clickhouse://trellis:{password}@127.0.0.1:{self.port}/{database}", default_database="capture"
+        )
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,11 @@ import pytest
 
 from capture_svc.assembly import Stores
 from capture_svc.store import ContentRefusedError, EventFilter, EventRange
-from capture_svc.store.clickhouse import ClickHouseEventStore
+from capture_svc.store.clickhouse import MIGRATIONS, ClickHouseEventStore
 from capture_svc.store.conditions import of_filter, of_organization, of_ranges
-from capture_svc.store.connect import ClickHouse, Dsn, select
-from capture_svc.store.migrate import migrate
+from capture_svc.store.connect import connect
+from svc_runtime.clickhouse import ClickHouse, Dsn, select
+from svc_runtime.clickhouse_migrations import migrate
 from svc_runtime.errors import DeadlineExceededError, UnavailableError
 from tests.contract.capture.store_contract import J1, NOW, NOW_MS, decoded, encoded, numbered, whole_event
 from tests.contract.capture.things import ORGANIZATIONS, join, make_event
@@ -42,7 +43,7 @@ async def any_stores(any_dsn: Dsn) -> AsyncIterator[Stores]:
 @pytest.fixture
 async def clickhouse(dsn: Dsn, stores: Stores) -> AsyncIterator[ClickHouse]:
     """Connect to the database of ``stores``."""
-    found = ClickHouse(dsn, thread_count=1)
+    found = connect(dsn, thread_count=1)
     yield found
     await found.close()
 
@@ -140,11 +141,11 @@ async def test_a_token_is_remembered_over_a_restart(
 
 async def test_migrations_run_once_and_by_several_at_once(any_dsn: Dsn) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        connections = [ClickHouse(any_dsn, thread_count=1) for _ in range(3)]
+        connections = [connect(any_dsn, thread_count=1) for _ in range(3)]
         for connection in connections:
             stack.push_async_callback(connection.close)
-        await asyncio.gather(*(migrate(connection) for connection in connections))
-        assert await migrate(connections[0]) == []
+        await asyncio.gather(*(migrate(connection, MIGRATIONS) for connection in connections))
+        assert await migrate(connections[0], MIGRATIONS) == []
         tables = {row[0] for row in await select(connections[0], "SHOW TABLES")}
         assert {"events", "batches", "claims", "quarantine", "replays", "journals"} <= tables
 
@@ -175,8 +176,8 @@ FROM numbers({ROWS})
 
 
 async def _fill(dsn: Dsn) -> None:
-    clickhouse = ClickHouse(dsn, thread_count=1)
-    await migrate(clickhouse)
+    clickhouse = connect(dsn, thread_count=1)
+    await migrate(clickhouse, MIGRATIONS)
     for statement in (_FILL, "OPTIMIZE TABLE events FINAL"):
         await clickhouse.run(lambda client, statement=statement: client.command(statement))
     await clickhouse.close()
@@ -193,7 +194,7 @@ def filled(engine: Path) -> Dsn:
 @pytest.fixture
 async def full(filled: Dsn) -> AsyncIterator[ClickHouse]:
     """Connect to it."""
-    found = ClickHouse(filled, thread_count=1)
+    found = connect(filled, thread_count=1)
     yield found
     await found.close()
 
@@ -236,7 +237,7 @@ async def test_an_id_and_a_range_of_a_journal_are_found_without_a_scan(full: Cli
 
 
 async def test_a_query_over_its_time_says_so(engine: Path, full: ClickHouse) -> None:
-    hasty = ClickHouse(full.dsn, thread_count=1, settings={"max_execution_time": "0.05"})
+    hasty = connect(full.dsn, thread_count=1, settings={"max_execution_time": "0.05"})
     try:
         with pytest.raises(DeadlineExceededError):
             await select(hasty, "SELECT sleepEachRow(0.01) FROM numbers(100) SETTINGS max_block_size = 1")
@@ -248,14 +249,14 @@ async def test_a_query_over_its_time_says_so(engine: Path, full: ClickHouse) -> 
 
 
 async def test_a_server_that_does_not_listen_is_unavailable(http_server: HttpServer) -> None:
-    clickhouse = ClickHouse(Dsn(is_embedded=False, database="x", client=(("host", "127.0.0.1"), ("port", 9))))
+    clickhouse = connect(Dsn(is_embedded=False, database="x", client=(("host", "127.0.0.1"), ("port", 9))))
     with pytest.raises(UnavailableError):
         await select(clickhouse, "SELECT 1")
     await clickhouse.close()
 
 
 async def test_a_wrong_password_is_unavailable_and_not_told(http_server: HttpServer) -> None:
-    clickhouse = ClickHouse(http_server.dsn("default", password="hunter2"))
+    clickhouse = connect(http_server.dsn("default", password="hunter2"))
     with pytest.raises(UnavailableError) as refused:
         await select(clickhouse, "SELECT 1")
     assert "516" in refused.value.message

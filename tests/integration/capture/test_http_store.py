@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from capture_svc.assembly import Stores
-from capture_svc.store.connect import Dsn
+from svc_runtime.clickhouse import Dsn
 from tests.contract.capture.store_contract import StoreContract
 from tests.integration.capture.conftest import opened
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from capture_svc.store.connect import Dsn
+from svc_runtime.clickhouse import Dsn
 from svc_runtime.errors import Code
 from tests.contract.capture.store_contract import whole_event
 from tests.contract.capture.things import (

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from capture_svc.store.connect import ClickHouse, parse_dsn
-from capture_svc.store.migrate import migrate
+from capture_svc.store.clickhouse import MIGRATIONS
+from capture_svc.store.connect import connect
+from svc_runtime.clickhouse import ClickHouse, parse_dsn
+from svc_runtime.clickhouse_migrations import migrate
 
 
 @contextmanager
 def empty_clickhouse(directory: Path) -> Iterator[ClickHouse]:
     """Open an empty store, migrated, for the time of the block."""
-    found = ClickHouse(parse_dsn(f"chdb://{directory}"))
-    asyncio.run(migrate(found))
+    found = connect(parse_dsn(f"chdb://{directory}", default_database="capture"))
+    asyncio.run(migrate(found, MIGRATIONS))
     yield found
     asyncio.run(found.close())
 

@@ -13,8 +13,8 @@ from capture_svc.mirror.rows import rows_of
 from capture_svc.mirror.state import Batch, MirrorState, Part, RefusedRow
 from capture_svc.mirror.state_store import MirrorStateStore, MirrorTakenError
 from capture_svc.store.clickhouse import ClickHouseEventStore
-from capture_svc.store.connect import ClickHouse, select
 from capture_svc.store.mirror_state import ClickHouseMirrorStateStore
+from svc_runtime.clickhouse import ClickHouse, select
 from tests.unit.mirror.fakes import MemoryStateStore, event
 from trellis.capture.v1 import event_pb2
 

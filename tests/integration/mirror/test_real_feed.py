@@ -16,10 +16,10 @@ from capture_svc.mirror.settings import BigQuerySettings
 from capture_svc.mirror.state import Key
 from capture_svc.quarantine import UnclaimedQuota
 from capture_svc.store.clickhouse import ClickHouseEventStore
-from capture_svc.store.connect import ClickHouse
 from capture_svc.store.mirror_state import ClickHouseMirrorStateStore
 from capture_svc.store.quarantine import ClickHouseQuarantineStore
 from capture_svc.store.receipts import ClickHouseReceiptStore
+from svc_runtime.clickhouse import ClickHouse
 from svc_runtime.clock import SystemClock
 from tests.integration.mirror.conftest import empty_clickhouse
 from tests.unit.mirror.fakes import Crash, MemoryWarehouse, Trouble, event

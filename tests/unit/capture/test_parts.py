@@ -22,12 +22,13 @@ from capture_svc.hosts import host_name
 from capture_svc.page_token import bind_page_token, filters_digest, read_bound_token
 from capture_svc.quarantine import UnclaimedQuota, unclaimed_reason
 from capture_svc.settings import CaptureSettings
-from capture_svc.store.connect import parse_dsn
+from capture_svc.store.clickhouse import EVENT_FIELDS
 from capture_svc.store.error_codes import CONTENT_NAMES, Verdict, verdict
-from capture_svc.store.migrate import for_cluster, statements
-from capture_svc.store.schema import event_fields, schema_text
 from ingress_gateway import ids as gateway_ids
+from svc_runtime.clickhouse import parse_dsn
+from svc_runtime.clickhouse_migrations import for_cluster, statements
 from svc_runtime.errors import InvalidArgumentError, UnavailableError
+from svc_runtime.protobuf_schema import schema_text
 from svc_runtime.settings import load
 from tests.contract.capture.memory_store import Memory
 from tests.contract.capture.store_contract import kept
@@ -85,9 +86,9 @@ def test_no_trouble_of_the_store_is_taken_for_bad_content(code: int) -> None:
 
 
 def test_dsns() -> None:
-    embedded = parse_dsn("chdb:///var/lib/trellis/capture/?database=other")
+    embedded = parse_dsn("chdb:///var/lib/trellis/capture/?database=other", default_database="capture")
     assert (embedded.is_embedded, embedded.path, embedded.database) == (True, "/var/lib/trellis/capture", "other")
-    server = parse_dsn("clickhouse://u%40x:p%2Fw@ch.example/events?insert_quorum=auto")
+    server = parse_dsn("clickhouse://u%40x:p%2Fw@ch.example/events?insert_quorum=auto", default_database="capture")
     assert dict(server.client) == {
         "interface": "http",
         "host": "ch.example",
@@ -96,7 +97,7 @@ def test_dsns() -> None:
         "password": "p/w",
     }
     assert (server.database, server.settings) == ("events", (("insert_quorum", "auto"),))
-    secure = dict(parse_dsn("clickhouses://ch.example?ca_cert=/ca.pem").client)
+    secure = dict(parse_dsn("clickhouses://ch.example?ca_cert=/ca.pem", default_database="capture").client)
     assert (secure["interface"], secure["port"], secure["ca_cert"]) == ("https", 8443, "/ca.pem")
 
 
@@ -105,12 +106,12 @@ def test_dsns() -> None:
 )
 def test_bad_dsns_are_refused_without_being_told(text: str) -> None:
     with pytest.raises(ValueError, match=r"^(chdb|not chdb)") as refused:
-        parse_dsn(text)
+        parse_dsn(text, default_database="capture")
     assert text == "" or text not in str(refused.value)
 
 
 def test_a_dsn_does_not_show_its_password() -> None:
-    assert "hunter2" not in repr(parse_dsn("clickhouse://u:hunter2@ch.example/x"))
+    assert "hunter2" not in repr(parse_dsn("clickhouse://u:hunter2@ch.example/x", default_database="capture"))
 
 
 def test_statements_for_one_server_and_for_a_cluster() -> None:
@@ -122,10 +123,10 @@ def test_statements_for_one_server_and_for_a_cluster() -> None:
 
 
 def test_the_schema_is_every_field_of_the_event_and_imports_nothing() -> None:
-    text = schema_text()
+    text = schema_text(event_pb2.Event.DESCRIPTOR)
     for field in event_pb2.Event.DESCRIPTOR.fields:
         assert f" {field.name} = {field.number};" in text
-        assert field.name in event_fields()
+        assert field.name in EVENT_FIELDS
     assert "import" not in text
     assert "repeated string marks = 22;" in text
 
