@@ -1,0 +1,54 @@
+"""The parameter names that senders use, by what we call them. Left to right: the first usable value wins."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+DEFAULT: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "click_id": (
+            "click_id", "clickid", "cid", "subid", "sub_id", "aff_click_id", "visit_id", "cnv_id", "uclick",
+            "transaction_id", "tid", "dub_id", "sub1", "subid1", "sub_id1", "aff_sub", "s2", "s1", "p1", "data1",
+            "custom1", "utm_term",
+        ),
+        "external_id": (
+            "external_id", "externalid", "gclid", "wbraid", "gbraid", "dclid", "fbclid", "ttclid", "msclkid", "twclid",
+            "li_fat_id", "rdt_cid", "sccid", "epik", "yclid", "ymclid", "obclid", "dicbo", "tblci", "irclickid",
+            "cjevent", "awc",
+        ),
+        "transaction_id": (
+            "transaction_id", "txid", "tid", "order_id", "orderid", "oid", "invoice_id", "invoiceid", "conversion_id",
+            "lead_id", "action_id", "event_id", "postback_id",
+        ),
+        "payout": (
+            "payout", "revenue", "amount", "sum", "value", "price", "profit", "commission", "payment", "money",
+            "income", "cash", "sale_amount",
+        ),
+        "status": (
+            "status", "conv_status", "cnv_status", "conversion_status", "goal", "stage", "action", "type", "event",
+            "et",
+        ),
+        "currency": ("currency", "cur", "cnv_currency", "offer_currency", "payout_currency"),
+        "cost": ("cost", "cpc", "bid", "bid_price", "click_price", "t202b"),
+        "placement": (
+            "zoneid", "zone_id", "placement", "site_id", "siteid", "publisher_id", "app_name", "bundle", "sub_id_2",
+        ),
+        "source": (
+            "utm_source", "mtm_source", "pk_source", "piwik_source", "source", "~channel", "ref", "via", "partner",
+            "aff",
+        ),
+        "medium": ("utm_medium", "mtm_medium", "pk_medium", "piwik_medium", "medium"),
+        "campaign": (
+            "utm_campaign", "mtm_campaign", "mtm_cpn", "pk_campaign", "pk_cpn", "piwik_campaign", "campaign",
+            "campaign_name", "~campaign",
+        ),
+        "term": (
+            "utm_term", "mtm_keyword", "mtm_kwd", "pk_keyword", "pk_kwd", "piwik_kwd", "keyword", "term", "t202kw",
+        ),
+        "content": ("utm_content", "mtm_content", "pk_content", "content", "creative_id", "ad_id"),
+        "source_campaign_id": ("utm_id", "mtm_cid", "pk_cid", "ad_campaign_id", "gad_campaignid", "campaign_id"),
+    }
+)  # fmt: skip
+"""By canonical field, in lower case."""
+
+FREE_SUB_IDS = frozenset({"sub1", "subid1", "sub_id1", "aff_sub", "s1", "s2", "p1", "data1", "custom1", "cid"})
+"""A click id to one sender and any other thing to the next."""
