@@ -172,13 +172,13 @@ def probability_b_beats_a(a: Arm, b: Arm) -> float:
     for at in range(peak, b_won - 1):
         term *= ratio(at)
         total += term
-        if term < total * 1e-18:
+        if term <= total * 1e-18:
             break
     term = top
     for at in range(peak - 1, -1, -1):
         term /= ratio(at)
         total += term
-        if term < total * 1e-18:
+        if term <= total * 1e-18:
             break
     return min(1.0, total)
 

@@ -116,7 +116,7 @@ def _position(count: int, first: float, middle: float, last: float) -> tuple[int
 class TimeDecay:
     """``2 ** (-age / half_life)``, the age before the conversion.
 
-    Ages are taken from the newest touch, which changes no proportion and never underflows; a touch more than 53
+    Ages are taken from the newest touch, which changes no proportion and never underflows; a touch more than 52
     half-lives older than the newest gets nothing.
     """
 
