@@ -13,6 +13,7 @@ from analytics_svc.sql_guard.functions import NAMES, WINDOW_ONLY, canonical, is_
 from analytics_svc.sql_guard.organization import is_organization
 from analytics_svc.sql_guard.refusal import nearest, refuse, shown
 from analytics_svc.sql_guard.schema import ORGANIZATION_COLUMN, RESERVED, TenantSchema
+from analytics_svc.sql_guard.types import type_text
 
 _TWO = frozenset({"this", "expression"})
 _ONE = frozenset({"this"})
@@ -26,7 +27,7 @@ _SHAPES: dict[type[exp.Expr], frozenset[str]] = {
     exp.Add: _TWO,
     exp.Anonymous: _CALL,
     exp.AnonymousAggFunc: _CALL,
-    exp.Array: frozenset({"expressions"}),
+    exp.Array: frozenset({"expressions", "bracket_notation", "value_constructor"}),
     exp.Between: frozenset({"this", "low", "high"}),
     exp.Boolean: _ONE,
     exp.Bracket: frozenset({"this", "expressions"}),
@@ -51,7 +52,7 @@ _SHAPES: dict[type[exp.Expr], frozenset[str]] = {
     exp.GTE: _TWO,
     exp.Group: frozenset({"expressions", "all"}),
     exp.Having: _ONE,
-    exp.ILike: _TWO,
+    exp.ILike: _TWO | {"negate"},
     exp.Identifier: frozenset({"this", "quoted"}),
     exp.If: frozenset({"this", "true", "false"}),
     exp.In: frozenset({"this", "expressions", "query", "field"}),
@@ -63,7 +64,7 @@ _SHAPES: dict[type[exp.Expr], frozenset[str]] = {
     exp.LT: _TWO,
     exp.LTE: _TWO,
     exp.Lambda: frozenset({"this", "expressions"}),
-    exp.Like: _TWO,
+    exp.Like: _TWO | {"negate"},
     exp.Limit: frozenset({"expression", "expressions"}),
     exp.Literal: frozenset({"this", "is_string"}),
     exp.Mod: _TWO,
@@ -130,9 +131,13 @@ def check(tree: exp.Query, schema: TenantSchema) -> None:
     for node in tree.walk():
         _check_shape(node)
     _check_tables(tree, schema)
+    for membership in tree.find_all(exp.In):
+        _check_membership(membership)
     _check_names(tree, schema)
     for call in tree.find_all(*CALLS):
         _check_call(call)
+    for kind in tree.find_all(exp.DataType):
+        type_text(kind)
 
 
 def _check_shape(node: exp.Expr) -> None:
@@ -141,11 +146,22 @@ def _check_shape(node: exp.Expr) -> None:
         raise refuse(node, f"{shown(node.key.upper())} is not allowed", "allowed are SELECT queries in plain SQL")
     for name, value in node.args.items():
         if value and name not in parts:
-            raise refuse(node, f"{_NO_SAYING.get(name, name.upper().rstrip('_'))} is not allowed")
+            place = next((part for part in (value if isinstance(value, list) else [value]) if _is_node(part)), node)
+            raise refuse(place, f"{_NO_SAYING.get(name, name.upper().rstrip('_'))} is not allowed")
     if isinstance(node, exp.Alias) and not isinstance(node.parent, exp.Select | exp.Join):
         raise refuse(node, "an alias is given in the list of SELECT, WITH or ARRAY JOIN only")
+    if isinstance(node, exp.Star) and not isinstance(_holder(node), (exp.Select, *CALLS)):
+        raise refuse(node, "* stands in the list of SELECT or in count(*) only", "name the columns")
     if isinstance(node, exp.Distinct) and node.parent and not isinstance(node.parent, (exp.Select, *CALLS)):
         raise refuse(node, "DISTINCT stands after SELECT or in an aggregate only")
+
+
+def _is_node(part: object) -> bool:
+    return isinstance(part, exp.Expr)
+
+
+def _holder(star: exp.Star) -> exp.Expr | None:
+    return star.parent.parent if isinstance(star.parent, exp.Column) else star.parent
 
 
 def _check_tables(tree: exp.Query, schema: TenantSchema) -> None:
@@ -243,5 +259,15 @@ def _check_call(call: exp.Expr) -> None:
         raise refuse(call, f"the function {shown(asked)} is not allowed", hint)
     if found in WINDOW_ONLY and not isinstance(call.parent, exp.Window):
         raise refuse(call, f"{found} needs OVER")
+    if call.args.get("params") and not is_aggregate(found):
+        raise refuse(call, f"{found} takes no second list of arguments")
     if any(isinstance(argument, exp.Distinct) for argument in call.expressions) and not is_aggregate(found):
         raise refuse(call, f"{found} takes no DISTINCT")
+
+
+def _check_membership(node: exp.In) -> None:
+    named = [item.find(exp.Column, exp.Identifier, exp.Star) for item in node.expressions]
+    field = node.args.get("field")
+    if any(named) or (field is not None and not isinstance(field, exp.Placeholder)):
+        # ClickHouse looks for a table of this name, in brackets too.
+        raise refuse(node, "IN takes a list of values or a SELECT", "write has(array, value) to look into an array")

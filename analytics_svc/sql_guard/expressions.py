@@ -39,8 +39,6 @@ _BINARY: dict[type[exp.Expr], str] = {
     exp.Mod: "%",
     exp.IntDiv: "DIV",
     exp.DPipe: "||",
-    exp.Like: "LIKE",
-    exp.ILike: "ILIKE",
     exp.RegexpLike: "REGEXP",
 }
 _NUMBER = re.compile(r"(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
@@ -245,6 +243,10 @@ class Expressions(ABC):
             raise refuse(node, "IS takes NULL or NOT NULL here")
         return f"{self._operand(node.this)} IS NULL"
 
+    def _like(self, node: exp.Expr) -> str:
+        word = f"{'NOT ' if node.args.get('negate') else ''}{'ILIKE' if isinstance(node, exp.ILike) else 'LIKE'}"
+        return f"{self._operand(node.this)} {word} {self._operand(node.expression)}"
+
     def _between(self, node: exp.Expr) -> str:
         low, high = self._operand(node.args["low"]), self._operand(node.args["high"])
         return f"{self._operand(node.this)} BETWEEN {low} AND {high}"
@@ -281,9 +283,11 @@ _ATOMS = (
     exp.Literal,
     exp.Null,
     exp.Placeholder,
+    exp.Select,
     exp.Star,
     exp.Subquery,
     exp.Tuple,
+    exp.Union,
     exp.Window,
 )
 
@@ -299,12 +303,14 @@ _WRITERS: dict[type[exp.Expr], Callable[[Expressions, Any], str]] = {
     exp.Dot: Expressions._dot,
     exp.Exists: lambda r, n: f"exists({r._query(n.this)})",
     exp.Extract: Expressions._extract,
+    exp.ILike: Expressions._like,
     exp.Identifier: Expressions._name,
     exp.If: Expressions._ternary,
     exp.In: Expressions._in,
     exp.Interval: Expressions._interval,
     exp.Is: Expressions._is,
     exp.Lambda: Expressions._lambda,
+    exp.Like: Expressions._like,
     exp.Literal: Expressions._literal,
     exp.Neg: lambda r, n: f"-{r._operand(n.this)}",
     exp.Not: Expressions._not,
@@ -313,7 +319,10 @@ _WRITERS: dict[type[exp.Expr], Callable[[Expressions, Any], str]] = {
     exp.Paren: lambda r, n: r._expression(n.this),
     exp.Placeholder: Expressions._placeholder,
     exp.Star: Expressions._star,
+    # sqlglot takes the brackets off a query that is an argument.
+    exp.Select: lambda r, n: f"({r._query(n)})",
     exp.Subquery: lambda r, n: f"({r._query(n)})",
     exp.Tuple: Expressions._tuple,
+    exp.Union: lambda r, n: f"({r._query(n)})",
     exp.Window: Expressions._window,
 }

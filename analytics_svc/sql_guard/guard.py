@@ -22,7 +22,7 @@ class GuardedQuery:
     sql: str
     """Made anew from the syntax tree; nothing of the tenant's own text."""
     parameters: dict[str, object]
-    """Values by the names in ``sql``, for the server to bind: the caller's organisation among them."""
+    """Values by the names in ``sql``, for the server to bind: the caller's organisation, where a table is read."""
     settings: dict[str, str]
     """ClickHouse's settings for this query."""
     tables: frozenset[str]
@@ -55,9 +55,11 @@ def guard(
         text = renderer.statement(tree)
     except RecursionError:
         raise SqlRefusedError("the statement is nested too deeply") from None
+    # A value that the text has no place for would make a driver look for one of its own kind, `%(name)s`.
+    owner = {ORGANIZATION_PARAMETER: organization_id} if renderer.tables else {}
     return GuardedQuery(
         text,
-        {**binding.bound, ORGANIZATION_PARAMETER: organization_id},
+        {**binding.bound, **owner},
         query_limits.settings(),
         frozenset(renderer.tables),
     )

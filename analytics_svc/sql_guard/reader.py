@@ -5,6 +5,7 @@ that were written. What sqlglot would make of `toStartOfHour`, for another datab
 """
 
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -44,9 +45,14 @@ class _Parser(ClickHouseParser):
         return node
 
 
+# A bare UNION is DISTINCT in SQL, and an error in ClickHouse.
+_DISTINCT: dict[type[exp.Expr], bool | None] = {exp.Except: False, exp.Intersect: False, exp.Union: True}
+
+
 class _Dialect(ClickHouse):
     # As written: `x[1]` stays `x[1]`.
     INDEX_OFFSET = 0
+    SET_OP_DISTINCT_BY_DEFAULT = _DISTINCT
     Parser = _Parser
 
 
@@ -79,8 +85,15 @@ def read(sql: str, limits: StatementLimits) -> exp.Query:
 def _tokens(sql: str) -> Sequence[Token]:
     try:
         return _dialect.tokenize(sql)
-    except (TokenError, ValueError, IndexError):
-        raise SqlRefusedError("a string, a name in quotes or a comment has no end, or holds what it may not") from None
+    except (TokenError, ValueError, IndexError) as error:
+        found = re.search(r"from \d+:(\d+)$", str(error.__cause__))
+        place = _position(sql, int(found[1]) if found else sql.rfind("/*"))
+        raise SqlRefusedError("a string, a name in quotes or a comment has no end, or is none", place) from None
+
+
+def _position(sql: str, offset: int) -> Position:
+    before = sql[: max(0, offset)]
+    return Position(before.count("\n") + 1, len(before) - before.rfind("\n"))
 
 
 def _one_statement(tokens: Sequence[Token], limits: StatementLimits) -> list[Token]:

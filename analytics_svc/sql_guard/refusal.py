@@ -37,12 +37,11 @@ class SqlRefusedError(InvalidArgumentError):
 
 def position_of(node: exp.Expr) -> Position:
     """Return where the first named or spelled out part of ``node`` stands."""
-    places = [
-        (part.meta["start"], Position(part.meta["line"], part.meta["col"] - (part.meta["end"] - part.meta["start"])))
-        for part in node.walk()
-        if part.meta.get("start") is not None and part.meta.get("line") is not None
-    ]
-    return min(places)[1] if places else START
+    known = [part.meta for part in node.walk() if part.meta.get("start") is not None]
+    if not known:
+        return START
+    first = min(known, key=lambda meta: meta["start"])
+    return Position(first["line"], max(1, first["col"] - (first["end"] - first["start"])))
 
 
 def refuse(node: exp.Expr, message: str, allowed: str = "") -> SqlRefusedError:

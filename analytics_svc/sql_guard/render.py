@@ -147,6 +147,8 @@ class Renderer(Expressions):
         if order := node.args.get("order"):
             text += f" ORDER BY {self._list(order.expressions, self._ordered)}"
         limit, offset = node.args.get("limit"), node.args.get("offset")
+        if limit and not isinstance(limit, exp.Limit):
+            raise refuse(limit, "rows are bounded by LIMIT here")
         if limit and limit.expressions:
             text += f" LIMIT {self._count(limit.expression)} BY {self._list(limit.expressions)}"
         elif limit:
@@ -157,7 +159,7 @@ class Renderer(Expressions):
 
     def _row_limit(self, node: exp.Select) -> int | None:
         limit = node.args.get("limit")
-        if not limit or limit.expressions:
+        if not isinstance(limit, exp.Limit) or limit.expressions:
             return None
         count = self._count(limit.expression)
         if count > self._rows:
@@ -170,9 +172,7 @@ def _has_modifiers(node: exp.Expr) -> bool:
 
 
 def _distinct(node: exp.Expr) -> bool:
-    # A bare UNION is DISTINCT in SQL, and an error in ClickHouse.
-    distinct = node.args.get("distinct")
-    return bool(distinct) or (distinct is None and isinstance(node, exp.Union))
+    return bool(node.args.get("distinct"))
 
 
 def _qualified(node: exp.Expr) -> bool:
