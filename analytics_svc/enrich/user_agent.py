@@ -40,7 +40,7 @@ class UserAgent:
 class UserAgents:
     """Reads user agents, and remembers those it saw last. Safe from several threads."""
 
-    def __init__(self, *, cache_size: int = 50_000) -> None:
+    def __init__(self, *, cache_size: int = 20_000) -> None:
         """``cache_size`` is in headers: at most about 2 KB each."""
         if RegexResolver is None:
             raise RuntimeError("ua-parser has no Rust regexes: install ua-parser[regex]")

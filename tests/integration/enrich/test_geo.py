@@ -159,7 +159,7 @@ def test_a_damaged_file_never_raises_in_a_look_up(tmp_path: Path) -> None:
             assert isinstance(geo.look_up(ip), Place)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(st.text(max_size=50), st.ip_addresses().map(str)))
 def test_no_text_is_too_odd_for_an_address(tmp_path: Path, ip: str) -> None:
     path = tmp_path / "city"

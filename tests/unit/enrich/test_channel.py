@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics_svc.enrich import referrers
@@ -159,6 +159,7 @@ def test_every_click_mark_has_a_channel_and_every_source_of_one_is_consistent() 
     assert all(channel_of(*mark) is not Channel.OTHER for mark in CLICK_MARKS.values())
 
 
+@settings(deadline=None)  # first use fills caches
 @given(st.binary(max_size=200), st.binary(max_size=200))
 def test_no_bytes_are_too_odd_to_come_from_somewhere(query: bytes, referrer: bytes) -> None:
     found = traffic(query, referrer)
@@ -170,6 +171,7 @@ SCHEMES = st.sampled_from(["", "//", "https://", "android-app://", " http://", "
 URL_LIKE = st.builds("{}{}".format, SCHEMES, st.text(alphabet="htps:/@.\\?#goeclm 0")).map(str.encode)
 
 
+@settings(deadline=None)  # first use fills caches
 @given(URL_LIKE)
 def test_a_host_holds_nothing_but_a_host(url: bytes) -> None:
     host = host_of(url)

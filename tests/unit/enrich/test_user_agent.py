@@ -3,7 +3,7 @@ import tracemalloc
 import pytest
 import re2
 from crawleruseragents import CRAWLER_USER_AGENTS_DATA, is_crawler
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics_svc.enrich import bots
@@ -13,6 +13,7 @@ from analytics_svc.enrich.user_agent import LONGEST_BYTES, UserAgents
 from tests.unit.enrich.people import PEOPLE
 
 AGENTS = UserAgents(cache_size=1000)
+BOTS = Bots()
 DECLARED = [text for crawler in CRAWLER_USER_AGENTS_DATA for text in crawler["instances"]]
 
 
@@ -59,6 +60,12 @@ def test_every_robot_of_the_list_is_marked() -> None:
     assert [text for text in DECLARED if not AGENTS.read(text.encode()).bot_reasons] == []
 
 
+def test_what_ua_parser_takes_for_a_spider_is_declared_unless_more_is_known() -> None:
+    assert BOTS.reasons("Something/1.0") == ()
+    assert BOTS.reasons("Something/1.0", is_spider=True) == (bots.DECLARED_BOT,)
+    assert BOTS.reasons("curl/8.5.0", is_spider=True) == (bots.LIBRARY_CLIENT,)
+
+
 @pytest.mark.parametrize("header", [b"", b"  ", b"\t"])
 def test_an_empty_user_agent_is_marked_and_of_no_known_device(header: bytes) -> None:
     found = AGENTS.read(header)
@@ -85,6 +92,7 @@ def test_a_fetch_ahead_of_the_click_is_marked(headers: dict[bytes, bytes], expec
     assert bot_reasons(("declared_bot",), headers) == ("declared_bot", "prefetch")[: 1 + expected]
 
 
+@settings(deadline=None)  # first use fills caches
 @given(st.binary(max_size=2000))
 def test_no_bytes_are_too_odd_for_a_user_agent(header: bytes) -> None:
     found = AGENTS.read(header)
@@ -92,14 +100,12 @@ def test_no_bytes_are_too_odd_for_a_user_agent(header: bytes) -> None:
     assert isinstance(found.device_type, DeviceType)
 
 
+@settings(deadline=None)  # first use fills caches
 @given(st.lists(st.sampled_from([*DECLARED[:400], *(text for text, *_ in PEOPLE)]), max_size=3), st.text(max_size=20))
 def test_one_automaton_finds_what_the_list_finds_pattern_by_pattern(texts: list[str], noise: str) -> None:
     text = (noise + " ".join(texts))[:LONGEST_BYTES].encode("utf-8", "replace").decode().strip()
     if text and is_crawler(text):
-        assert Bots_of_the_module.reasons(text)
-
-
-Bots_of_the_module = Bots()
+        assert BOTS.reasons(text)
 
 
 def test_every_pattern_of_the_list_is_an_expression_of_re2() -> None:
