@@ -253,8 +253,7 @@ class GatewayProtocol(RequestHandler):
             if isinstance(message, RawRequestMessage):
                 self._body = payload
             elif is_body and not self._body.is_eof():
-                # The body is broken: its request fails, and there is no other one to answer.
-                self._messages.pop()
+                # The body is broken: its request fails at once, instead of waiting for the rest.
                 self._body.set_exception(RequestPayloadError("the body's framing is broken"))
             elif begins and isinstance(message.exc, InvalidURLError):
                 self._try_escaped(data)
