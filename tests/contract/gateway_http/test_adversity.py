@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
+from ingress_gateway.app import App, HttpRoute
+from ingress_gateway.gateway import Call
 from ingress_gateway.journal.disk import OsDisk
 from tests.contract.gateway_http.wire import Response, connection, request
 from tests.contract.gateway_http.worker import PUBLISHABLE_KEY, Worker, running_worker
@@ -331,6 +334,25 @@ async def test_a_sampled_click_is_answered_like_any_other_and_carries_its_trace(
     traceparents = [t for batch in own_worker.gateway.journal.backlog.after(0) for t in batch.meta.traceparents]
     assert len(traceparents) == 2
     assert all(TRACE_ID in traceparent for traceparent in traceparents)
+
+
+@pytest.mark.parametrize("own_worker", [TRACED], indirect=True)
+async def test_what_is_sampled_is_decided_once(own_worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking twice would sample a hundredth of a hundredth."""
+    answers = [True, False, False, True]
+    traced: list[str] = []
+    original = App._traced
+
+    async def counted(self: App, route: HttpRoute, call: Call) -> web.StreamResponse:
+        traced.append(call.arrival.path)
+        return await original(self, route, call)
+
+    monkeypatch.setattr(type(own_worker.gateway.sampler), "wants", lambda *_: answers.pop(0))
+    monkeypatch.setattr(App, "_traced", counted)
+    for target in ("/in/summer_sale", "/in/summer_sale", "/in/unknown", "/in/unknown"):
+        await own_worker.ask(request(target))
+    assert not answers
+    assert traced == ["/in/summer_sale", "/in/unknown"]
 
 
 # -- everything else --------------------------------------------------------------------------------------------------

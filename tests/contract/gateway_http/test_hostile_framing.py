@@ -119,6 +119,19 @@ async def test_ambiguous_http_in_the_packet_of_a_good_request_answers_no_third(w
     assert not any(b"smuggled" in event.target for event in await worker.events())
 
 
+@pytest.mark.parametrize("name", BROKEN_BODIES)
+async def test_a_broken_body_that_nobody_reads_makes_no_second_answer(worker: Worker, name: str) -> None:
+    for method in ("GET", "OPTIONS"):
+        async with connection(worker.port) as held:
+            await held.send(request("/healthz", "Transfer-Encoding: chunked", method=method))
+            await asyncio.sleep(0.01)
+            await held.send(BROKEN_BODIES[name] + HIDDEN)
+            responses, rest = parse(await held.closed(seconds=4))
+        assert rest == b""
+        assert len(responses) == 1
+    assert not await worker.events()
+
+
 @pytest.mark.parametrize("pause", [0.0, 0.02])
 @pytest.mark.parametrize("name", BROKEN_BODIES)
 async def test_a_broken_body_is_refused_at_once_and_the_connection_closed(

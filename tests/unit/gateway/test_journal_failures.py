@@ -131,10 +131,12 @@ async def test_a_failed_write_that_reached_the_disk_twice_is_one_event(tmp_path:
     await run.append_and_wait(b"before")
 
     def fault(operation: Operation) -> None:
-        if operation.kind == "truncate" or (len(appends) == 0 and operation.kind == "append"):
+        if operation.kind == "append" and not appends:
             appends.append(operation)
             run.disk._keep(operation)
             raise OSError(errno.EIO, "the sync failed")
+        if operation.kind == "truncate":
+            raise OSError(errno.EIO, "it cannot be cut")
 
     appends: list[Operation] = []
     run.disk.fault = fault
