@@ -1,14 +1,13 @@
 """analytics_svc as a process: what it is made of, in the order in which it is made."""
 
 import asyncio
-import os
 from contextlib import AsyncExitStack
 
 from analytics_svc.follow import Follower
 from analytics_svc.metrics import report_watermark_age
 from analytics_svc.settings import AnalyticsSettings
 from analytics_svc.store.clickhouse import ClickHouseReadingStore
-from analytics_svc.store.dsn import Dsn, parse_dsn
+from svc_runtime.clickhouse import Dsn, use_spool
 from svc_runtime.clock import SystemClock
 from svc_runtime.errors import UnavailableError
 from svc_runtime.grpc_client import Credentials, open_channel
@@ -31,13 +30,10 @@ async def main() -> None:
 async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: AnalyticsSettings) -> None:
     """Wire everything, listen, and leave in the reverse order at a signal."""
     configure_logs(SERVICE, level=mesh.log_level, format_=mesh.log_format)
+    use_spool(settings.dsn)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(asyncio.to_thread, configure_telemetry(SERVICE, telemetry).close)
-        dsn = parse_dsn(settings.clickhouse_dsn.get_secret_value())
-        store = await _open_store(stack, dsn)
-        # chDB keeps the protobuf schemas that it was given in the working directory, wherever that is.
-        if directory := dsn.client.get("path"):
-            os.chdir(directory)
+        store = await _open_store(stack, settings.dsn)
         channel = await stack.enter_async_context(open_channel(mesh, settings.capture_target))
         follower = Follower(
             channel,

@@ -3,7 +3,9 @@
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from analytics_svc.store.dsn import parse_dsn
+from svc_runtime.clickhouse import Dsn, parse_dsn
+
+_DATABASE = "analytics"
 
 
 class AnalyticsSettings(BaseSettings):
@@ -26,5 +28,10 @@ class AnalyticsSettings(BaseSettings):
     @field_validator("clickhouse_dsn")
     @classmethod
     def _is_a_dsn(cls, dsn: SecretStr) -> SecretStr:
-        parse_dsn(dsn.get_secret_value())
+        parse_dsn(dsn.get_secret_value(), default_database=_DATABASE)
         return dsn
+
+    @property
+    def dsn(self) -> Dsn:
+        """The DSN, read. A server's address is that of one node: what a page needs is done in several statements."""
+        return parse_dsn(self.clickhouse_dsn.get_secret_value(), default_database=_DATABASE)

@@ -114,7 +114,9 @@ def use_spool(dsn: Dsn) -> None:
     if not dsn.is_embedded:
         return
     directory = Path(dsn.path) / "spool"
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # A parent that `mkdir` makes on the way would be for everybody.
+    for private in (directory.parent, directory):
+        private.mkdir(parents=True, exist_ok=True, mode=0o700)
     for file in directory.iterdir():
         if time.time() - file.stat().st_mtime > _SPOOL_SECONDS:
             file.unlink(missing_ok=True)

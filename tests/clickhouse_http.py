@@ -10,6 +10,7 @@ import contextlib
 import re
 import tempfile
 import threading
+import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -65,10 +66,9 @@ class ClickHouseFront(ThreadingHTTPServer):
         with self._lock, contextlib.closing(chdb.connect(str(self._directory))) as connection:
             if "database" in url:
                 connection.query(f"USE `{url['database']}`")
-            for name, value in url.items():
-                if name not in _NOT_SETTINGS and not name.startswith("param_"):
-                    quoted = value.replace("\\", "\\\\").replace("'", "\\'")
-                    connection.query(f"SET {name} = '{quoted}'")
+            for name, value in self._settings(url).items():
+                quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+                connection.query(f"SET {name} = '{quoted}'")
             parameters = {name[6:]: value for name, value in url.items() if name.startswith("param_")}
             if data:
                 return self._insert(connection, statement, data, parameters)
@@ -76,6 +76,15 @@ class ClickHouseFront(ThreadingHTTPServer):
             text = statement[: asked.start()] if asked else statement
             result: bytes = connection.query(text, asked[1] if asked else "TabSeparated", params=parameters).bytes()
             return result
+
+    def _settings(self, url: dict[str, str]) -> dict[str, str]:
+        found = {name: url[name] for name in url.keys() - _NOT_SETTINGS if not name.startswith("param_")}
+        if found.get("format_schema_source") == "string":
+            # A server keeps inline schemas with its data; the engine would where this process was started.
+            file = self._directory / f"{zlib.crc32(found['format_schema'].encode())}.proto"
+            file.write_text(found["format_schema"])
+            found |= {"format_schema_source": "file", "format_schema": str(file)}
+        return found
 
     def _insert(self, connection: Any, statement: str, data: bytes, parameters: dict[str, str]) -> bytes:
         with tempfile.NamedTemporaryFile(dir=self._directory) as file:

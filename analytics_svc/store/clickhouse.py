@@ -4,17 +4,20 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from importlib import resources
-from typing import Self
-
-from clickhouse_connect.driver.client import Client
-from google.protobuf.descriptor import FieldDescriptor
+from typing import TYPE_CHECKING, Self
 
 from analytics_svc.store import Bookmark, Page
-from analytics_svc.store.connect import ClickHouse
-from analytics_svc.store.dsn import Dsn
+from analytics_svc.store.connect import connect
+from svc_runtime.clickhouse import ClickHouse, Dsn, select
+from svc_runtime.clickhouse_migrations import migrate
 from svc_runtime.errors import UnavailableError
+from svc_runtime.protobuf_schema import schema_settings
 from trellis.capture.v1 import event_pb2
 
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+MIGRATIONS = resources.files("analytics_svc.store") / "migrations"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FOLLOWER = "analytics"
 ARRIVAL_FIELDS = (
@@ -36,12 +39,6 @@ ARRIVAL_FIELDS = (
 )
 """Fields of Event that the reading has a use for: columns of ``arrivals``. The engine passes over all others."""
 
-_TYPES = {
-    FieldDescriptor.TYPE_BYTES: "bytes",
-    FieldDescriptor.TYPE_INT64: "int64",
-    FieldDescriptor.TYPE_STRING: "string",
-    FieldDescriptor.TYPE_UINT64: "uint64",
-}
 # A replicated table would drop a block that it has seen before, which is wrong after the reading was emptied.
 _NO_DEDUPLICATION = {"insert_deduplicate": "0"}
 _COLUMNS = ", ".join(field for field in ARRIVAL_FIELDS if field != "event_time_ms")
@@ -75,24 +72,24 @@ class ClickHouseReadingStore:
     @classmethod
     @contextlib.asynccontextmanager
     async def open(cls, dsn: Dsn) -> AsyncIterator[Self]:
-        """Migrate the database and hold a connection for the time of the block. Raise UnavailableError."""
-        clickhouse = ClickHouse(dsn)
+        """Migrate the database and hold a connection for the time of the block.
+
+        Raise UnavailableError, MigrationError.
+        """
+        clickhouse = connect(dsn)
         try:
-            await clickhouse.run(_migrate)
+            await migrate(clickhouse, MIGRATIONS)
             yield cls(clickhouse)
         finally:
             await clickhouse.close()
 
     async def bookmark(self) -> Bookmark:
         """See ``ReadingStore.bookmark``."""
-        rows = await self._clickhouse.run(
-            lambda client: (
-                client.query(
-                    "SELECT generation, cursor, toUnixTimestamp64Milli(watermark_time) FROM cursors"
-                    " WHERE follower = {follower:String} ORDER BY generation DESC LIMIT 1",
-                    parameters={"follower": FOLLOWER},
-                ).result_rows
-            )
+        rows = await select(
+            self._clickhouse,
+            "SELECT generation, cursor, toUnixTimestamp64Milli(watermark_time) FROM cursors"
+            " WHERE follower = {follower:String} ORDER BY generation DESC LIMIT 1",
+            {"follower": FOLLOWER},
         )
         if not rows:
             self._generation = 0
@@ -103,34 +100,21 @@ class ClickHouseReadingStore:
 
     async def write(self, page: Page) -> int:
         """See ``ReadingStore.write``."""
-        added = await self._clickhouse.run(lambda client: _take_in(client, page)) if page.event_count else 0
+        dsn = self._clickhouse.dsn
+        added = await self._clickhouse.run(lambda client: _take_in(client, page, dsn)) if page.event_count else 0
         await self._clickhouse.run(lambda client: _keep(client, page.bookmark, self._generation + 1))
         self._generation += 1
         return added
 
 
-def schema_text() -> str:
-    """Return the protobuf schema of the fields that the reading takes, as the engine reads it."""
-    fields = [event_pb2.Event.DESCRIPTOR.fields_by_name[name] for name in ARRIVAL_FIELDS]
-    lines = (
-        f"{'repeated ' if field.is_repeated else ''}{_TYPES[field.type]} {field.name} = {field.number};"
-        for field in fields
-    )
-    return 'syntax = "proto3"; message Event { ' + " ".join(lines) + " }"
-
-
-def _take_in(client: Client, page: Page) -> int:
+def _take_in(client: "Client", page: Page, dsn: Dsn) -> int:
     client.command("TRUNCATE TABLE arrivals")
     client.raw_insert(
         "arrivals",
         column_names=ARRIVAL_FIELDS,
         insert_block=_protobuf_list(page.events),
         fmt="ProtobufList",
-        settings={
-            "format_schema_source": "string",
-            "format_schema": schema_text(),
-            "format_schema_message_name": "Event",
-        },
+        settings=schema_settings(dsn, event_pb2.Event.DESCRIPTOR, ARRIVAL_FIELDS),
     )
     arrived = _count(client, "arrivals")
     if arrived != page.event_count:
@@ -141,7 +125,7 @@ def _take_in(client: Client, page: Page) -> int:
     return _count(client, "events") - before
 
 
-def _keep(client: Client, bookmark: Bookmark, generation: int) -> None:
+def _keep(client: "Client", bookmark: Bookmark, generation: int) -> None:
     client.insert(
         "cursors",
         [[FOLLOWER, generation, bookmark.cursor.hex(), bookmark.watermark_time or _EPOCH]],
@@ -151,7 +135,7 @@ def _keep(client: Client, bookmark: Bookmark, generation: int) -> None:
     )
 
 
-def _count(client: Client, table: str) -> int:
+def _count(client: "Client", table: str) -> int:
     # A whole table's count is in its metadata: nothing is read.
     return int(client.query(f"SELECT count() FROM {table}").result_rows[0][0])  # noqa: S608 - one of our tables
 
@@ -165,17 +149,3 @@ def _protobuf_list(events: Sequence[bytes]) -> bytes:
         length >>= 7
     prefix.append(length)
     return b"".join((prefix, *events))
-
-
-def _migrate(client: Client) -> None:
-    """Apply the migrations that are missing, in their order; each is one statement that can be repeated."""
-    client.command(
-        "CREATE TABLE IF NOT EXISTS schema_migrations"
-        " (name String, apply_time DateTime DEFAULT now()) ENGINE = MergeTree ORDER BY name"
-    )
-    applied = {row[0] for row in client.query("SELECT name FROM schema_migrations").result_rows}
-    directory = resources.files(__package__) / "migrations"
-    for file in sorted(directory.iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".sql") and file.name not in applied:
-            client.command(file.read_text(encoding="utf-8"))
-            client.insert("schema_migrations", [[file.name]], column_names=["name"])

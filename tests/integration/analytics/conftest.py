@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from analytics_svc.store.connect import open_client
-from analytics_svc.store.dsn import Dsn
+from svc_runtime.clickhouse import Dsn, parse_dsn
 
 _numbers = itertools.count()
 
@@ -16,13 +16,12 @@ _numbers = itertools.count()
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Keep an engine open in a directory of its own."""
     directory = tmp_path_factory.mktemp("clickhouse")
-    client = open_client(Dsn("default", {"interface": "chdb", "path": str(directory)}, {}))
+    client = open_client(parse_dsn(f"chdb://{directory}", default_database="default"))
     yield directory
     client.close()
 
 
 @pytest.fixture
-def make_dsn(engine: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Dsn]:
+def make_dsn(engine: Path) -> Callable[[], Dsn]:
     """Return how to get a database that nobody else has."""
-    monkeypatch.chdir(engine)  # where it keeps protobuf schemas
-    return lambda: Dsn(f"test_{next(_numbers)}", {"interface": "chdb", "path": str(engine)}, {})
+    return lambda: parse_dsn(f"chdb://{engine}", default_database=f"test_{next(_numbers)}")

@@ -7,7 +7,7 @@ import pytest
 
 from analytics_svc.store import Bookmark, ReadingStore
 from analytics_svc.store.clickhouse import ClickHouseReadingStore
-from analytics_svc.store.dsn import parse_dsn
+from svc_runtime.clickhouse import Dsn, parse_dsn
 from svc_runtime.errors import UnavailableError
 from tests.clickhouse_http import ClickHouseFront, running_clickhouse_front
 from tests.contract.analytics.store_contract import ReadingStoreContract, page
@@ -23,10 +23,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseFront
 
 
 @pytest.fixture
-def dsn(server: ClickHouseFront, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def dsn(server: ClickHouseFront, tmp_path: Path) -> str:
     """Name a database that is not there yet."""
-    monkeypatch.chdir(tmp_path)  # where the engine keeps protobuf schemas
     return f"{server.dsn}/{tmp_path.name}"
+
+
+def at(dsn: str) -> Dsn:
+    """Read a DSN."""
+    return parse_dsn(dsn, default_database="analytics")
 
 
 class TestClickHouseServer(ReadingStoreContract):
@@ -35,12 +39,12 @@ class TestClickHouseServer(ReadingStoreContract):
     @pytest.fixture
     async def store(self, dsn: str) -> AsyncIterator[ReadingStore]:
         """An empty one."""
-        async with ClickHouseReadingStore.open(parse_dsn(dsn)) as store:
+        async with ClickHouseReadingStore.open(at(dsn)) as store:
             yield store
 
 
 async def test_a_server_that_goes_away_is_unavailable_and_found_again(server: ClickHouseFront, dsn: str) -> None:
-    async with ClickHouseReadingStore.open(parse_dsn(dsn)) as store:
+    async with ClickHouseReadingStore.open(at(dsn)) as store:
         await store.write(page(range(10), b"1"))
         server.is_down = True
         for call in (store.bookmark(), store.write(page(range(10, 20), b"2"))):
@@ -53,23 +57,23 @@ async def test_a_server_that_goes_away_is_unavailable_and_found_again(server: Cl
 
 async def test_settings_of_the_dsn_reach_the_server(server: ClickHouseFront, dsn: str) -> None:
     with pytest.raises(UnavailableError, match="ClickHouse"):
-        async with ClickHouseReadingStore.open(parse_dsn(dsn + "?max_ast_depth=1")) as store:
+        async with ClickHouseReadingStore.open(at(dsn + "?max_ast_depth=1")) as store:
             await store.write(page(range(10), b"1"))
 
 
 async def test_a_wrong_password_is_told_without_it(server: ClickHouseFront) -> None:
     dsn = server.dsn.replace("p%40ss", "wrong")
     with pytest.raises(UnavailableError) as caught:
-        async with ClickHouseReadingStore.open(parse_dsn(dsn)):
+        async with ClickHouseReadingStore.open(at(dsn)):
             pass
     assert "wrong" not in repr(caught.value)
 
 
 async def test_a_database_that_is_there_is_not_created_again(server: ClickHouseFront, dsn: str) -> None:
-    async with ClickHouseReadingStore.open(parse_dsn(dsn)):
+    async with ClickHouseReadingStore.open(at(dsn)):
         pass
     before = len(server.statements)
-    async with ClickHouseReadingStore.open(parse_dsn(dsn)) as store:
+    async with ClickHouseReadingStore.open(at(dsn)) as store:
         assert await store.bookmark() == Bookmark(b"", None)
     # A user of a server may not be allowed to create databases, not even one that exists.
     assert not [text for text in server.statements[before:] if "CREATE DATABASE" in text]

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,10 +11,12 @@ from clickhouse_connect.driver.client import Client
 from analytics_svc.convert import page_from_pb
 from analytics_svc.store import Page, ReadingStore, clickhouse
 from analytics_svc.store import connect as connect_module
-from analytics_svc.store.clickhouse import ClickHouseReadingStore
+from analytics_svc.store.clickhouse import MIGRATIONS, ClickHouseReadingStore
 from analytics_svc.store.connect import open_client
-from analytics_svc.store.dsn import Dsn
+from svc_runtime.clickhouse import Dsn, select
+from svc_runtime.clickhouse_migrations import migrate
 from svc_runtime.errors import UnavailableError
+from svc_runtime.migrations import read_migrations
 from tests.contract.analytics.fake_capture import FakeCapture
 from tests.contract.analytics.store_contract import NOON, ReadingStoreContract, page
 from trellis.capture.v1 import capture_service_pb2 as pb
@@ -35,14 +38,14 @@ class TestClickHouseReadingStore(ReadingStoreContract):
 
 def read_events(dsn: Dsn) -> list[event_pb2.Event]:
     """Return what is stored, one row each, in the order of ids."""
-    client = open_client(dsn)
+    client = open_client(replace(dsn, database="default"))  # its own may not be there yet
     try:
-        if not client.query("EXISTS TABLE events").result_rows[0][0]:
+        if not client.query(f"EXISTS TABLE {dsn.database}.events").result_rows[0][0]:
             return []
         rows = client.query(
             "SELECT organization_id, toString(event_id), toUnixTimestamp64Milli(event_time), hex(event_type),"
             " click_id, hex(external_click_id), user_id, campaign_id, scheme, hex(host), hex(target), ip, marks,"
-            " journal_id, sequence FROM events ORDER BY event_id"
+            f" journal_id, sequence FROM {dsn.database}.events ORDER BY event_id"
         ).result_rows
     finally:
         client.close()
@@ -138,6 +141,20 @@ async def test_an_error_of_the_engine_tells_its_code_and_no_row(make_dsn: MakeDs
             await store.write(Page((bad,), 1, page(range(1), b"1").bookmark))
     assert "203.0.113.9" not in repr(caught.value)
     assert caught.value.__cause__ is None
+
+
+async def test_migrations_are_known_by_number_and_checksum_and_run_once(make_dsn: MakeDsn) -> None:
+    dsn = make_dsn()
+    for _ in range(2):
+        async with ClickHouseReadingStore.open(dsn):
+            pass
+    clickhouse = connect_module.connect(dsn)
+    rows = await select(clickhouse, "SELECT version, name, checksum FROM schema_migrations ORDER BY version")
+    assert await migrate(clickhouse, MIGRATIONS) == []
+    await clickhouse.close()
+    expected = [(migration.version, migration.name, migration.checksum) for migration in read_migrations(MIGRATIONS)]
+    assert [tuple(row) for row in rows] == expected
+    assert [name for _, name, _ in expected][:3] == ["0001_events.sql", "0002_arrivals.sql", "0003_cursors.sql"]
 
 
 class KilledError(BaseException):

@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from analytics_svc.store.connect import open_client
-from analytics_svc.store.dsn import Dsn
+from svc_runtime.clickhouse import parse_dsn
 from tests.contract.analytics.fake_capture import SECRET, FakeCapture, serving
 from tests.contract.analytics.test_follow import until
 
@@ -34,12 +34,13 @@ def free_port() -> int:
 
 
 @contextlib.asynccontextmanager
-async def running_process(**environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run ``python -m analytics_svc``; kill -9 it at the end unless it is over."""
+async def running_process(cwd: Path | None = None, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run ``python -m analytics_svc``, started in ``cwd``; kill -9 it at the end unless it is over."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "analytics_svc",
+        cwd=cwd,
         env={**os.environ, "TRELLIS_MESH_SECRET": SECRET, "TRELLIS_DRAIN_SECONDS": "5", **environment},
         stderr=asyncio.subprocess.PIPE,
     )
@@ -61,7 +62,7 @@ async def wait_until_healthy(port: int) -> None:
 
 def read_counts(directory: Path) -> tuple[int, int, bytes]:
     """Return count(), uniqExact(event_id) and the bookmark's cursor of a reading whose process is over."""
-    client = open_client(Dsn("analytics", {"interface": "chdb", "path": str(directory)}, {}))
+    client = open_client(parse_dsn(f"chdb://{directory}", default_database="analytics"))
     try:
         count, unique = client.query("SELECT count(), uniqExact(event_id) FROM events").result_rows[0]
         cursors = client.query("SELECT cursor FROM cursors ORDER BY generation DESC LIMIT 1").result_rows
@@ -74,6 +75,8 @@ async def test_kill_9_at_random_moments_loses_nothing_and_repeats_nothing(tmp_pa
     chance = random.Random(7)
     fake = FakeCapture(seed=7, largest_page=20)
     port = free_port()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
     async with serving(fake) as capture_port:
         environment = {
             "ANALYTICS_LISTEN": f"127.0.0.1:{port}",
@@ -86,7 +89,7 @@ async def test_kill_9_at_random_moments_loses_nothing_and_repeats_nothing(tmp_pa
             fake.put(800)
             fake.put(800, journal_id="b" * 32)
             before = fake.given
-            async with running_process(**environment) as process:
+            async with running_process(elsewhere, **environment) as process:
                 await until(lambda: fake.given != before, seconds=30)  # noqa: B023 - waited for in this very turn
                 await asyncio.sleep(chance.uniform(0.0, 0.3 * (life + 1)))
                 assert process.returncode is None
@@ -94,7 +97,7 @@ async def test_kill_9_at_random_moments_loses_nothing_and_repeats_nothing(tmp_pa
         fake.put(100)
         cursor = b""
         while cursor != fake.end():
-            async with running_process(**environment) as process:
+            async with running_process(elsewhere, **environment) as process:
                 await wait_until_healthy(port)
                 await until(lambda: fake.given == fake.end(), seconds=60)
                 await asyncio.sleep(1)
@@ -105,6 +108,7 @@ async def test_kill_9_at_random_moments_loses_nothing_and_repeats_nothing(tmp_pa
             count, unique, cursor = read_counts(tmp_path / "reading")
             assert count == unique
     assert read_counts(tmp_path / "reading") == (9700, 9700, fake.end())
+    assert os.listdir(elsewhere) == []  # noqa: PTH208 - in an async function
     # Some lives went on in the middle; otherwise nothing was tried.
     assert len({request.cursor for request in fake.subscriptions}) >= 3
 

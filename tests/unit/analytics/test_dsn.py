@@ -4,16 +4,18 @@ import pytest
 from pydantic import ValidationError
 
 from analytics_svc.settings import AnalyticsSettings
-from analytics_svc.store.dsn import parse_dsn
+from svc_runtime import clickhouse
+from svc_runtime.clickhouse import Dsn
+
+
+def parse_dsn(text: str) -> Dsn:
+    """Read a DSN as analytics_svc does."""
+    return clickhouse.parse_dsn(text, default_database="analytics")
 
 
 def test_an_embedded_engine_has_a_directory() -> None:
     dsn = parse_dsn("chdb:///var/lib/trellis/my%20data/")
-    assert (dsn.database, dsn.client, dsn.settings) == (
-        "analytics",
-        {"interface": "chdb", "path": "/var/lib/trellis/my data"},
-        {},
-    )
+    assert dsn == Dsn(is_embedded=True, database="analytics", path="/var/lib/trellis/my data", client=(), settings=())
 
 
 @pytest.mark.parametrize(
@@ -28,12 +30,12 @@ def test_an_embedded_engine_has_a_directory() -> None:
 def test_a_server_has_its_address_and_credentials(text: str, database: str, expected: dict[str, object]) -> None:
     dsn = parse_dsn(text)
     assert dsn.database == database
-    assert dsn.client | expected == dsn.client
-    assert dsn.settings == {}
+    assert dict(dsn.client) | expected == dict(dsn.client)
+    assert dsn.settings == ()
 
 
 def test_other_options_are_clickhouse_settings() -> None:
-    assert parse_dsn("clickhouse://ch?insert_quorum=2&verify=false").settings == {"insert_quorum": "2"}
+    assert parse_dsn("clickhouse://ch?insert_quorum=2&verify=false").settings == (("insert_quorum", "2"),)
 
 
 @pytest.mark.parametrize("text", ["", "chdb://relative", "chdb:", "clickhouse:///db", "http://ch", "postgresql://ch"])
