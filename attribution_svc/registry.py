@@ -4,6 +4,7 @@ import secrets
 import string
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from attribution_svc.campaign import (
     Campaign,
@@ -16,10 +17,10 @@ from attribution_svc.campaign import (
     no_such_campaign,
 )
 from attribution_svc.metrics import campaign_changes
-from attribution_svc.page_token import PageTokens
 from attribution_svc.store import CampaignStore, Position
 from svc_runtime.clock import Clock
 from svc_runtime.errors import InvalidArgumentError, Violation
+from svc_runtime.paging import PageTokens
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 1000
@@ -80,16 +81,17 @@ class CampaignRegistry:
         """
         if page_size > MAX_PAGE_SIZE:
             raise InvalidArgumentError.of([Violation("page_size", f"is {page_size}, must be 1 to {MAX_PAGE_SIZE}")])
-        scope = f"{organization_id}\n{status.value if status else ''}"
-        after = self._page_tokens.open(page_token, scope=scope) if page_token else None
+        scope = ("campaigns", organization_id, status and status.value)
+        place = self._page_tokens.open(page_token, *scope)
+        after = Position(datetime.fromisoformat(place[0]), place[1]) if place else None
         size = page_size or DEFAULT_PAGE_SIZE
         # One more than wanted says whether there is another page.
         found = await self._store.list_page(organization_id, status=status, after=after, limit=size + 1)
         page = tuple(found[:size])
         if len(found) <= size:
             return CampaignPage(page, "")
-        last = Position(page[-1].create_time, page[-1].campaign_id)
-        return CampaignPage(page, self._page_tokens.seal(last, scope=scope))
+        last = page[-1]
+        return CampaignPage(page, self._page_tokens.seal([last.create_time.isoformat(), last.campaign_id], *scope))
 
     async def update(self, campaign_id: str, change: CampaignChange, *, organization_id: str, actor: str) -> Campaign:
         """Change a campaign. Raise NotFoundError, AlreadyExistsError, FailedPreconditionError, InvalidArgumentError or

@@ -3,7 +3,6 @@
 import asyncio
 from contextlib import AsyncExitStack
 
-from attribution_svc.page_token import PageTokens
 from attribution_svc.registry import CampaignRegistry
 from attribution_svc.routing_feed import RoutingFeed
 from attribution_svc.servicer import AttributionServicer
@@ -14,6 +13,7 @@ from svc_runtime.grpc_client import Credentials, open_channel
 from svc_runtime.grpc_server import GrpcServer, wait_for_signal
 from svc_runtime.key_validator import RemoteKeyValidator
 from svc_runtime.logs import configure_logs, get_logger
+from svc_runtime.paging import PageTokens
 from svc_runtime.settings import MeshSettings, TelemetrySettings, load_or_exit
 from svc_runtime.tasks import running
 from svc_runtime.tracing import configure_telemetry
@@ -40,7 +40,7 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Attr
         )
         feed = RoutingFeed(store)
         await stack.enter_async_context(running("routing feed", feed.run()))
-        tokens = PageTokens(mesh.mesh_secret.get_secret_value())
+        tokens = PageTokens(mesh.mesh_secret.get_secret_value(), SERVICE)
         registry = CampaignRegistry(store, tokens, clock=SystemClock())
         auth_channel = await stack.enter_async_context(open_channel(mesh, settings.auth_target))
         validate_key = RemoteKeyValidator(auth_channel, Credentials(mesh, SERVICE))

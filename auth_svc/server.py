@@ -17,6 +17,7 @@ from auth_svc.validate import KeyChecker
 from svc_runtime.clock import Clock, SystemClock
 from svc_runtime.grpc_server import GrpcServer, wait_for_signal
 from svc_runtime.logs import configure_logs, get_logger
+from svc_runtime.paging import PageTokens
 from svc_runtime.postgres import Database
 from svc_runtime.settings import MeshSettings, TelemetrySettings, load_or_exit
 from svc_runtime.tasks import keep_running, running
@@ -72,6 +73,7 @@ async def warden(mesh: MeshSettings, settings: AuthSettings, store: WardenStore,
         issuer=KeyIssuer(store, clock, pepper=pepper, allow_fixed_keys=settings.allow_fixed_keys),
         administration=Administration(store, clock),
         clock=clock,
+        page_tokens=PageTokens(mesh.mesh_secret.get_secret_value(), SERVICE),
     )
     server = GrpcServer(mesh, service_names=[SERVICE_NAME], validate_key=checker.as_caller)
     server.add(lambda s: auth_service_pb2_grpc.add_AuthServiceServicer_to_server(servicer, s))

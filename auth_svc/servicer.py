@@ -3,7 +3,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TypeVar
 
 from opentelemetry import trace
@@ -14,18 +14,17 @@ from auth_svc.directory import Directory
 from auth_svc.directory_update import DirectoryUpdate
 from auth_svc.issue import KeyIssuer
 from auth_svc.principal import Principal
-from auth_svc.store import KeyPosition, WardenStore
+from auth_svc.store import WardenStore
 from auth_svc.validate import KeyChecker
 from svc_runtime.clock import Clock
 from svc_runtime.errors import PermissionDeniedError, UnavailableError
 from svc_runtime.interceptors import ServicerContext, current_caller
 from svc_runtime.logs import get_logger
-from svc_runtime.paging import Position, check_page_size, make_page_token, read_page_token
+from svc_runtime.paging import PageTokens, check_page_size
 from trellis.auth.v1 import auth_service_pb2 as pb
 from trellis.auth.v1 import auth_service_pb2_grpc
 
 T = TypeVar("T")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _log = get_logger(__name__)
 
 
@@ -41,6 +40,7 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
         issuer: KeyIssuer,
         administration: Administration,
         clock: Clock,
+        page_tokens: PageTokens,
     ) -> None:
         self._store = store
         self._directory = directory
@@ -48,6 +48,7 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
         self._issuer = issuer
         self._administration = administration
         self._clock = clock
+        self._page_tokens = page_tokens
         self._snapshot: pb.WatchKeysResponse | None = None
 
     # For the mesh
@@ -99,8 +100,10 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
     ) -> pb.ListOrganizationsResponse:
         """List organisations by id."""
         size = check_page_size(request.page_size)
-        found = await self._store.list_organizations(after=_name_position(request.page_token), limit=size + 1)
-        items, token = _cut(found, size, lambda last: [last.organization_id])
+        scope = ("organizations",)
+        place = self._page_tokens.open(request.page_token, *scope)
+        found = await self._store.list_organizations(after=place[0] if place else "", limit=size + 1)
+        items, token = self._cut(found, size, scope, lambda last: [last.organization_id])
         return pb.ListOrganizationsResponse(organizations=map(convert.organization_to_pb, items), next_page_token=token)
 
     async def UpdateOrganization(
@@ -126,13 +129,16 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
     async def ListKeys(self, request: pb.ListKeysRequest, context: ServicerContext) -> pb.ListKeysResponse:
         """List keys, newest first."""
         size = check_page_size(request.page_size)
+        organization_id = self._principal().organization_id
+        scope = ("keys", organization_id)
+        place = self._page_tokens.open(request.page_token, *scope)
         found = await self._store.list_keys(
-            self._principal().organization_id,
+            organization_id,
             live_at=None if request.include_inactive else self._clock.now(),
-            after=_key_position(request.page_token),
+            after=(datetime.fromisoformat(place[0]), place[1]) if place else None,
             limit=size + 1,
         )
-        items, token = _cut(found, size, lambda last: [_microseconds(last.create_time), last.key_id])
+        items, token = self._cut(found, size, scope, lambda last: [last.create_time.isoformat(), last.key_id])
         return pb.ListKeysResponse(keys=map(convert.key_to_pb, items), next_page_token=token)
 
     async def RotateKey(self, request: pb.RotateKeyRequest, context: ServicerContext) -> pb.RotateKeyResponse:
@@ -158,10 +164,11 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
     async def ListDomains(self, request: pb.ListDomainsRequest, context: ServicerContext) -> pb.ListDomainsResponse:
         """List tracking domains by host."""
         size = check_page_size(request.page_size)
-        found = await self._store.list_domains(
-            self._principal().organization_id, after=_name_position(request.page_token), limit=size + 1
-        )
-        items, token = _cut(found, size, lambda last: [last.host])
+        organization_id = self._principal().organization_id
+        scope = ("domains", organization_id)
+        place = self._page_tokens.open(request.page_token, *scope)
+        found = await self._store.list_domains(organization_id, after=place[0] if place else "", limit=size + 1)
+        items, token = self._cut(found, size, scope, lambda last: [last.host])
         return pb.ListDomainsResponse(domains=map(convert.domain_to_pb, items), next_page_token=token)
 
     async def RemoveDomain(self, request: pb.RemoveDomainRequest, context: ServicerContext) -> pb.RemoveDomainResponse:
@@ -186,10 +193,13 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
     ) -> pb.ListAuditEntriesResponse:
         """List administrative acts, newest first."""
         size = check_page_size(request.page_size)
+        principal = self._principal()
+        scope = ("audit", principal.organization_id)
+        place = self._page_tokens.open(request.page_token, *scope)
         found = await self._administration.list_audit_entries(
-            self._principal(), before=_entry_position(request.page_token), limit=size + 1
+            principal, before=place[0] if place else None, limit=size + 1
         )
-        items, token = _cut(found, size, lambda last: [last.entry_id])
+        items, token = self._cut(found, size, scope, lambda last: [last.entry_id])
         return pb.ListAuditEntriesResponse(entries=map(convert.audit_entry_to_pb, items), next_page_token=token)
 
     def _principal(self) -> Principal:
@@ -212,36 +222,9 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
             self._snapshot = convert.directory_update_to_pb(update)
         return self._snapshot
 
-
-def _cut(found: Sequence[T], size: int, position: Callable[[T], Position]) -> tuple[Sequence[T], str]:
-    """Return a page of a list that was read one item further, and the token of the next page."""
-    items = found[:size]
-    return items, make_page_token(position(items[-1])) if len(found) > size else ""
-
-
-def _name_position(token: str) -> str:
-    match read_page_token(token, str):
-        case [str(name)]:
-            return name
-        case _:
-            return ""
-
-
-def _key_position(token: str) -> KeyPosition | None:
-    match read_page_token(token, int, str):
-        case [int(microseconds), str(key_id)]:
-            return _EPOCH + timedelta(microseconds=microseconds), key_id
-        case _:
-            return None
-
-
-def _entry_position(token: str) -> int | None:
-    match read_page_token(token, int):
-        case [int(entry_id)]:
-            return entry_id
-        case _:
-            return None
-
-
-def _microseconds(instant: datetime) -> int:
-    return (instant - _EPOCH) // timedelta(microseconds=1)
+    def _cut(
+        self, found: Sequence[T], size: int, scope: Sequence[str], position: Callable[[T], Sequence[str | int]]
+    ) -> tuple[Sequence[T], str]:
+        """Return a page of a list that was read one item further, and the token of the next page."""
+        items = found[:size]
+        return items, self._page_tokens.seal(position(items[-1]), *scope) if len(found) > size else ""

@@ -26,6 +26,7 @@ from svc_runtime.grpc_client import Credentials, open_channel
 from svc_runtime.grpc_server import GrpcServer, wait_for_signal
 from svc_runtime.key_validator import RemoteKeyValidator
 from svc_runtime.logs import configure_logs, get_logger
+from svc_runtime.paging import PageTokens
 from svc_runtime.settings import MeshSettings, TelemetrySettings, load_or_exit
 from svc_runtime.tasks import running
 from svc_runtime.tracing import configure_telemetry
@@ -85,7 +86,7 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Capt
         server = GrpcServer(
             mesh, service_names=[SERVICE_NAME], validate_key=RemoteKeyValidator(auth_channel, credentials)
         )
-        servicer = CaptureServicer(parts)
+        servicer = CaptureServicer(parts, PageTokens(mesh.mesh_secret.get_secret_value(), SERVICE))
         server.add(lambda s: capture_service_pb2_grpc.add_CaptureServiceServicer_to_server(servicer, s))
         await server.start(settings.listen)
         stack.push_async_callback(server.stop)

@@ -19,13 +19,13 @@ from capture_svc.event_codec import encode_own
 from capture_svc.event_ids import keyed_event_id, new_event_id
 from capture_svc.feed import Feed, FeedPage
 from capture_svc.ledger import JournalWords, Ledger
-from capture_svc.page_token import bind_page_token, filters_digest, read_bound_token
 from capture_svc.replay import Replayer
 from capture_svc.sessions import PATIENCE_SECONDS, Sessions
 from capture_svc.store import EventKey, EventStore, QuarantineKey, QuarantineStore
 from svc_runtime.clock import Clock
 from svc_runtime.errors import InvalidArgumentError, NotFoundError, Violation
 from svc_runtime.interceptors import ServicerContext, current_caller
+from svc_runtime.paging import PageTokens
 from trellis.capture.v1 import capture_service_pb2 as pb
 from trellis.capture.v1 import capture_service_pb2_grpc
 
@@ -53,8 +53,9 @@ class Parts:
 class CaptureServicer(capture_service_pb2_grpc.CaptureServiceServicer):
     """What the contract says, by the parts that do it."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, page_tokens: PageTokens) -> None:
         self._parts = parts
+        self._page_tokens = page_tokens
 
     async def Capture(
         self, request_iterator: AsyncIterator[pb.CaptureRequest], context: ServicerContext
@@ -138,41 +139,38 @@ class CaptureServicer(capture_service_pb2_grpc.CaptureServiceServicer):
         """List events, newest first; see the contract."""
         organization_id = current_caller().organization_id
         wanted, limit = convert.filter_from_pb(request), convert.page_size_from_pb(request.page_size)
-        digest = filters_digest(organization_id, wanted)
-        place = read_bound_token(request.page_token, digest)
+        scope = ("events", organization_id, wanted)
+        place = self._page_tokens.open(request.page_token, *scope)
         page = await self._parts.events.page(
             organization_id,
             wanted,
-            before=None if place is None else EventKey(place[0], convert.event_id_from_pb(place[1], "page_token")),
+            before=EventKey(*place) if place else None,
             limit=limit,
             max_bytes=_PAGE_BYTES,
         )
         key = page.next_key
-        return convert.events_to_pb(
-            page.events, bind_page_token(None if key is None else (key.event_time_ms, key.event_id), digest)
-        )
+        token = "" if key is None else self._page_tokens.seal([key.event_time_ms, key.event_id], *scope)
+        return convert.events_to_pb(page.events, token)
 
     async def ListQuarantine(
         self, request: pb.ListQuarantineRequest, context: ServicerContext
     ) -> pb.ListQuarantineResponse:
         """List the quarantine, newest first; see the contract."""
         limit = convert.page_size_from_pb(request.page_size)
-        digest = filters_digest(request.organization_id)
-        place = read_bound_token(request.page_token, digest)
+        scope = ("quarantine", request.organization_id)
+        place = self._page_tokens.open(request.page_token, *scope)
         page = await self._parts.quarantine.page(
             organization_id=request.organization_id,
             is_waiting=False,
             ids=[],
-            before=None if place is None else QuarantineKey(place[0], convert.event_id_from_pb(place[1], "page_token")),
+            before=QuarantineKey(*place) if place else None,
             limit=limit,
             max_bytes=_PAGE_BYTES,
         )
         key = page.next_key
+        token = "" if key is None else self._page_tokens.seal([key.quarantine_time_ms, key.quarantine_id], *scope)
         return pb.ListQuarantineResponse(
-            items=[convert.quarantine_item_to_pb(item) for item in page.items],
-            next_page_token=bind_page_token(
-                None if key is None else (key.quarantine_time_ms, key.quarantine_id), digest
-            ),
+            items=[convert.quarantine_item_to_pb(item) for item in page.items], next_page_token=token
         )
 
     async def ReplayQuarantine(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import grpc
 from pydantic import SecretStr
 
-from attribution_svc.page_token import PageTokens
 from attribution_svc.registry import CampaignRegistry
 from attribution_svc.routing_feed import RoutingFeed
 from attribution_svc.servicer import AttributionServicer
@@ -16,6 +15,7 @@ from svc_runtime.clock import SystemClock
 from svc_runtime.grpc_client import Credentials
 from svc_runtime.grpc_server import GrpcServer
 from svc_runtime.mesh_token import Caller, CallerKind
+from svc_runtime.paging import PageTokens
 from svc_runtime.settings import MeshSettings
 from svc_runtime.tasks import running
 from trellis.attribution.v1 import attribution_service_pb2 as pb
@@ -59,7 +59,7 @@ class Replica:
 async def running_replica(store: CampaignStore, *, feed: RoutingFeed | None = None) -> AsyncIterator[Replica]:
     """Serve ``store`` for the time of the block."""
     feed = feed or RoutingFeed(store)
-    registry = CampaignRegistry(store, PageTokens("m" * 32), clock=SystemClock())
+    registry = CampaignRegistry(store, PageTokens("m" * 32, "attribution_svc"), clock=SystemClock())
     server = GrpcServer(MESH, service_names=[])
     server.add(lambda s: pb_grpc.add_AttributionServiceServicer_to_server(AttributionServicer(registry, feed), s))
     port = await server.start("127.0.0.1:0")

@@ -559,6 +559,21 @@ class WardenRpcContract:
         assert hosts == [f"t{number}.example.com" for number in range(3)]
         assert not second.next_page_token
 
+    async def test_a_page_token_is_good_for_its_own_list_alone(self, client: WardenClient) -> None:
+        for number in range(2):
+            request = pb.AddDomainRequest(host=f"t{number}.example.com")
+            await client.stub.AddDomain(request, metadata=operator("org_a"))
+        first = await client.stub.ListDomains(pb.ListDomainsRequest(page_size=1), metadata=operator("org_a"))
+        token = first.next_page_token
+        for method, organization_id in (
+            ("ListDomains", "org_b"),
+            ("ListKeys", "org_a"),
+            ("ListOrganizations", "org_a"),
+        ):
+            request = getattr(pb, f"{method}Request")(page_token=token)
+            error = await refusal(getattr(client.stub, method)(request, metadata=operator(organization_id)))
+            assert [violation.field for violation in error.violations] == ["page_token"], method
+
     # The audit log
 
     async def test_every_administrative_act_is_logged_with_its_actor(self, client: WardenClient) -> None:

@@ -19,6 +19,7 @@ from svc_runtime.errors import TrellisError
 from svc_runtime.grpc_client import Credentials
 from svc_runtime.grpc_server import GrpcServer
 from svc_runtime.mesh_token import Caller, CallerKind
+from svc_runtime.paging import PageTokens
 from svc_runtime.rpc_status import error_from_rpc
 from svc_runtime.settings import MeshSettings
 from trellis.capture.v1 import capture_service_pb2 as pb
@@ -307,7 +308,7 @@ async def running_capture(
         unclaimed_bytes_per_day=2**30,
     )
     server = GrpcServer(MESH, service_names=[SERVICE_NAME])
-    servicer = CaptureServicer(parts)
+    servicer = CaptureServicer(parts, PageTokens("m" * 32, "capture_svc"))
     server.add(lambda s: capture_service_pb2_grpc.add_CaptureServiceServicer_to_server(servicer, s))
     async with at_work(parts):
         port = await server.start("127.0.0.1:0")

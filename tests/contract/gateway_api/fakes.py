@@ -19,7 +19,7 @@ from svc_runtime.errors import (
 from svc_runtime.interceptors import ServicerContext, current_caller
 from svc_runtime.keys import present_key
 from svc_runtime.mesh_token import Caller
-from svc_runtime.paging import make_page_token, read_page_token
+from svc_runtime.paging import PageTokens
 from svc_runtime.scopes import SCOPES
 from trellis.attribution.v1 import attribution_service_pb2 as attribution_pb
 from trellis.attribution.v1 import attribution_service_pb2_grpc
@@ -38,6 +38,7 @@ SUSPENDED_KEY = "wdn_sk_live_suspended_key"
 REVOKED_KEY = "wdn_sk_live_revoked_key"
 EXPIRED_KEY = "wdn_sk_live_expired_key"
 NOON = datetime(2026, 11, 3, 12, tzinfo=UTC)
+PAGE_TOKENS = PageTokens("m" * 32, "fakes")
 
 
 def key_without(scope: str) -> str:
@@ -58,13 +59,9 @@ def stamp(instant: datetime = NOON) -> Timestamp:
 
 def cut(items: list[Any], request: Any) -> tuple[list[Any], str]:
     """Return the page of a list that a request asks for, and the token of the next one."""
-    match read_page_token(request.page_token, int):
-        case [int(start)]:
-            pass
-        case _:
-            start = 0
+    (start,) = PAGE_TOKENS.open(request.page_token) or (0,)
     end = start + (request.page_size or 50)
-    return items[start:end], make_page_token([end]) if len(items) > end else ""
+    return items[start:end], PAGE_TOKENS.seal([end]) if len(items) > end else ""
 
 
 class Misbehaviour:

@@ -1,4 +1,4 @@
-"""Small parts: ids, codes, DSNs, settings, tokens, quotas, health, spans."""
+"""Small parts: ids, codes, DSNs, settings, quotas, health, spans."""
 
 import asyncio
 import itertools
@@ -19,7 +19,6 @@ from capture_svc.batch import Batch, own_journal_id
 from capture_svc.event_ids import keyed_event_id, new_event_id
 from capture_svc.health import report_health
 from capture_svc.hosts import host_name
-from capture_svc.page_token import bind_page_token, filters_digest, read_bound_token
 from capture_svc.quarantine import UnclaimedQuota, unclaimed_reason
 from capture_svc.settings import CaptureSettings
 from capture_svc.store.clickhouse import EVENT_FIELDS
@@ -27,7 +26,7 @@ from capture_svc.store.error_codes import CONTENT_NAMES, Verdict, verdict
 from ingress_gateway import ids as gateway_ids
 from svc_runtime.clickhouse import parse_dsn
 from svc_runtime.clickhouse_migrations import for_cluster, statements
-from svc_runtime.errors import InvalidArgumentError, UnavailableError
+from svc_runtime.errors import UnavailableError
 from svc_runtime.protobuf_schema import schema_text
 from svc_runtime.settings import load
 from tests.contract.capture.memory_store import Memory
@@ -157,17 +156,7 @@ def test_a_bad_dsn_is_a_problem_that_does_not_tell_it(monkeypatch: pytest.Monkey
     assert "hunter2" not in problems[0]
 
 
-# -- tokens, hosts, quotas ---------------------------------------------------------------------------------------------
-
-
-def test_a_page_token_is_bound_to_its_filters() -> None:
-    digest = filters_digest("org", b"\xff", None)
-    token = bind_page_token((5, "id"), digest)
-    assert read_bound_token(token, digest) == (5, "id")
-    assert read_bound_token("", digest) is None
-    assert bind_page_token(None, digest) == ""
-    with pytest.raises(InvalidArgumentError):
-        read_bound_token(token, filters_digest("org", b"\xfe", None))
+# -- hosts, quotas -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
