@@ -12,7 +12,7 @@ import pytest
 
 from attribution_svc.models.markov import removal_effects
 from attribution_svc.models.paths import Path, split
-from attribution_svc.models.rules import FIRST_TOUCH, LAST_TOUCH, POSITION_BASED, Linear
+from attribution_svc.models.rules import FIRST_TOUCH, LAST_TOUCH, POSITION_BASED, Linear, Rule
 from attribution_svc.models.totals import totals
 from tests.unit.models.journeys import journey
 
@@ -73,7 +73,7 @@ def test_it_is_the_data_that_the_numbers_are_of(paths: list[Path]) -> None:
 
 
 def test_rules_give_what_the_package_gives(paths: list[Path]) -> None:
-    rules = {"first": FIRST_TOUCH, "last": LAST_TOUCH, "linear": Linear(), "position": POSITION_BASED}
+    rules: dict[str, Rule] = {"first": FIRST_TOUCH, "last": LAST_TOUCH, "linear": Linear(), "position": POSITION_BASED}
     walked = (journey(path.channels) for path in paths for _ in range(path.conversions))
     found = totals(walked, rules)
     for channel, expected in BY_PLACE.items():

@@ -182,6 +182,24 @@ def test_beyond_twelve_channels_values_are_sampled_with_an_error_and_still_add_u
     assert ratio == pytest.approx(4, rel=0.15), "sixteen times the sample is a quarter of the error"
 
 
+def test_beyond_twelve_channels_the_sample_is_of_the_rates() -> None:
+    paths, count = crowd(13), 13
+    channels = [f"c{at:02}" for at in range(count)]
+    worth = []
+    for coalition in range(1 << count):
+        converted, walked = inside(paths, {name for bit, name in enumerate(channels) if coalition >> bit & 1})
+        worth.append(converted / walked if walked else 0.0)
+    found = shapley_values(paths, characteristic="conversion_rate", samples=1000, seed=4)
+    for at, name in enumerate(channels):
+        bit = 1 << at
+        right = sum(
+            (worth[coalition | bit] - worth[coalition]) / math.comb(count - 1, coalition.bit_count()) / count
+            for coalition in range(1 << count)
+            if not coalition & bit
+        )
+        assert abs(found.values[name] - right) < 4 * found.standard_errors[name]
+
+
 def test_a_game_without_chance_has_no_error() -> None:
     means, errors = sampled(lambda order: [float(joined) for joined in range(len(order) + 1)], 20, samples=50, seed=0)
     assert means == [1.0] * 20
