@@ -213,6 +213,15 @@ class GatewayProtocol(RequestHandler):
             or self._paused
         ):
             return False
+        try:
+            return self._answer_click(message)
+        except Exception:  # noqa: BLE001 - the last line of defence of this lane
+            self._server.counters.server_error_count += 1
+            _log.exception("unhandled error in a click")
+            self._refuse(_SERVER_ERROR)
+            return True
+
+    def _answer_click(self, message: RawRequestMessage) -> bool:
         server = self._server
         arrival = Arrival("GET", message.path, "1.1", message.headers, message.raw_headers, self.peer)
         if server.sampler.wants(arrival):
@@ -228,14 +237,8 @@ class GatewayProtocol(RequestHandler):
         self._click = click
         server.counters.fast_request_count += 1
         self._parser.message_consumed()  # type: ignore[union-attr]  # checked by the caller
-        try:
-            taken = server.links.take(arrival, route, click)
-            click.response = serialize(taken.answer, closes=click.closes)
-        except Exception:  # noqa: BLE001 - the last line of defence of this lane
-            server.counters.server_error_count += 1
-            _log.exception("unhandled error in a click", path=arrival.path)
-            self._refuse(_SERVER_ERROR)
-            return True
+        taken = server.links.take(arrival, route, click)
+        click.response = serialize(taken.answer, closes=click.closes)
         if not taken.is_recorded:
             click.send()
         return True

@@ -30,7 +30,7 @@ from svc_runtime.grpc_client import Credentials, open_channel
 from svc_runtime.grpc_server import wait_for_signal
 from svc_runtime.logs import configure_logs, get_logger
 from svc_runtime.settings import MeshSettings, TelemetrySettings, load_or_exit
-from svc_runtime.tasks import running
+from svc_runtime.tasks import keep_running, running
 from svc_runtime.tracing import configure_telemetry
 
 SERVICE = "ingress_gateway"
@@ -129,7 +129,7 @@ async def serve(gateway: Gateway, stack: AsyncExitStack) -> tuple[str, int]:
     server = GatewayServer(App(gateway, routes()), settings, gateway.links, gateway.sampler, gateway.counters)
     stack.push_async_callback(server.shutdown, 5.0)
     stack.push_async_callback(gateway.journal.flush)
-    await stack.enter_async_context(running("sweep", server.sweep_forever()))
+    await stack.enter_async_context(running("sweep", keep_running("sweep", server.sweep_forever)))
     listener = await asyncio.get_running_loop().create_server(
         server, settings.http_host, settings.http_port, reuse_port=True, backlog=_BACKLOG
     )

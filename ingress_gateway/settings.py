@@ -4,7 +4,7 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
@@ -84,6 +84,16 @@ class GatewaySettings(BaseSettings):
         if isinstance(value, str):
             return tuple(ipaddress.ip_network(part.strip(), strict=False) for part in value.split(",") if part.strip())
         return value
+
+    @model_validator(mode="after")
+    def _journal_can_rotate(self) -> "GatewaySettings":
+        if self.journal_segment_bytes > self.journal_disk_bytes:
+            # The file that is being written is never removed: the bound would be reached for ever.
+            raise ValueError(
+                f"journal_segment_bytes is {self.journal_segment_bytes}, more than journal_disk_bytes, "
+                f"{self.journal_disk_bytes}"
+            )
+        return self
 
     @property
     def name(self) -> str:

@@ -184,7 +184,10 @@ class Journal:
         waiters = group.waiters[group.told_count :]
         group.told_count = len(group.waiters)
         for waiter in waiters:
-            waiter.overdue()
+            try:
+                waiter.overdue()
+            except Exception:  # noqa: BLE001 - one waiter's defect must not leave the others waiting
+                _log.exception("a waiter failed")
 
     def _hand_over(self) -> None:
         """Give the oldest group to the writer, if it is free."""
@@ -248,7 +251,10 @@ class Journal:
         # The next group goes to the disk while we answer this one.
         self._hand_over()
         for waiter in group.waiters:
-            waiter.settled(is_durable)
+            try:
+                waiter.settled(is_durable)
+            except Exception:  # noqa: BLE001 - one waiter's defect must not leave the others waiting
+                _log.exception("a waiter failed")
 
     def _note_written(self, group: _Group, extent: Extent) -> None:
         counters = self.counters
