@@ -394,6 +394,29 @@ async def test_a_long_backlog_of_small_groups_takes_little_memory(tmp_path: Path
     await run.kill()
 
 
+class _Broken(Heard):
+    def settled(self, is_durable: bool) -> None:
+        raise RuntimeError("a defect")
+
+    def overdue(self) -> None:
+        raise RuntimeError("a defect")
+
+
+async def test_a_waiter_with_a_defect_leaves_nobody_else_waiting(tmp_path: Path) -> None:
+    run = await Run.begin(tmp_path / "j", FakeDisk(), QUICK)
+    gate = run.disk.fault = Gate()
+    first = run.append(b"1")
+    for _ in range(2):
+        sequence = run.journal.next_sequence()
+        run.journal.append(sequence, encoded(sequence), "org_acmecorp", _Broken())
+    last = run.append(b"2")
+    await until(lambda: first.overdue_count and last.overdue_count)
+    gate.open()
+    await until(lambda: first.is_acknowledged and last.is_acknowledged)
+    await run.append_and_wait(b"and on")
+    await run.kill()
+
+
 # -- slow -------------------------------------------------------------------------------------------------------------
 
 
