@@ -1,6 +1,7 @@
 """ClickHouse for a service: the engine in its process (chDB) or a server. The DSN decides; the code path is one."""
 
 import asyncio
+import contextlib
 import tempfile
 import threading
 import time
@@ -173,8 +174,21 @@ class ClickHouse:
         try:
             return work()
         except (ClickHouseError, OSError, RuntimeError) as error:
+            self._discard()
             # The driver's text quotes rows: it must not travel as a cause.
             raise self._translate(error) from None
+
+    def _discard(self) -> None:
+        """Give up this thread's client after a failure.
+
+        What an embedded engine had written of a failed answer comes in front of that client's next one.
+        """
+        client: Client | None = getattr(self._local, "client", None)
+        if client is not None:
+            self._local.client = None
+            self._clients.remove(client)
+            with contextlib.suppress(ClickHouseError, OSError, RuntimeError):
+                client.close()
 
     async def close(self) -> None:
         """Wait for what runs, then close the clients; the last one closes an embedded engine."""
