@@ -15,6 +15,8 @@ from ingress_gateway.visitors import Visitors
 
 PREFIX = "/in/"
 LINK = "/in/{slug}"
+STORED, LATE, UNRECORDED = "stored", "late", "unrecorded"
+"""What becomes of a click's event: on disk before the answer; not yet, and perhaps never; never."""
 
 
 class Taken(NamedTuple):
@@ -92,8 +94,18 @@ class Links:
             )
         except JournalFullError:
             self._counters.unrecorded_redirect_count += 1
-            return Taken(_redirect(location, cookie, "", "unrecorded"), is_recorded=False)
-        return Taken(_redirect(location, cookie, event_id, "stored"), is_recorded=True)
+            return Taken(_redirect(location, cookie, "", UNRECORDED), is_recorded=False)
+        return Taken(_redirect(location, cookie, event_id, STORED), is_recorded=True)
+
+
+def with_outcome(answer: Answer, outcome: str) -> Answer:
+    """Return a redirect whose event fared otherwise than was hoped: ``late`` or ``unrecorded``, which has no id."""
+    headers = [
+        (name, outcome if name == "X-Trellis-Outcome" else value)
+        for name, value in answer.headers
+        if name != "X-Trellis-Event-Id" or outcome != UNRECORDED
+    ]
+    return Answer(answer.status, answer.preset, headers)
 
 
 def _redirect(location: bytes, cookie: str, event_id: str, outcome: str) -> Answer:

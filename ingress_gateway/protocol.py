@@ -19,10 +19,10 @@ from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
-from ingress_gateway.answer import SERVER, serialize
+from ingress_gateway.answer import SERVER, Answer, serialize
 from ingress_gateway.arrival import NOBODY, ORIGIN, Arrival, Peer, Peers
 from ingress_gateway.counters import Counters
-from ingress_gateway.links import PREFIX, Links
+from ingress_gateway.links import LATE, PREFIX, UNRECORDED, Links, with_outcome
 from ingress_gateway.sampling import Sampler
 from ingress_gateway.settings import GatewaySettings
 from svc_runtime.logs import get_logger
@@ -238,6 +238,8 @@ class GatewayProtocol(RequestHandler):
         server.counters.fast_request_count += 1
         self._parser.message_consumed()  # type: ignore[union-attr]  # checked by the caller
         taken = server.links.take(arrival, route, click)
+        click.answer = taken.answer
+        # While the disk works.
         click.response = serialize(taken.answer, closes=click.closes)
         if not taken.is_recorded:
             click.send()
@@ -344,7 +346,9 @@ class GatewayProtocol(RequestHandler):
 class _FastClick:
     """Waits for the journal, then writes the response."""
 
-    __slots__ = ("closes", "is_sent", "protocol", "response")
+    __slots__ = ("answer", "closes", "is_sent", "protocol", "response")
+
+    answer: Answer
 
     def __init__(self, protocol: GatewayProtocol, *, closes: bool) -> None:
         self.protocol = protocol
@@ -356,12 +360,14 @@ class _FastClick:
         """On disk, or not to be had: the person goes on either way."""
         if not is_durable and not self.is_sent:
             self.protocol._server.counters.unrecorded_redirect_count += 1
+            self.response = serialize(with_outcome(self.answer, UNRECORDED), closes=self.closes)
         self.send()
 
     def overdue(self) -> None:
         """The disk is slow: the redirect leaves, the write goes on."""
         if not self.is_sent:
             self.protocol._server.counters.late_redirect_count += 1
+            self.response = serialize(with_outcome(self.answer, LATE), closes=self.closes)
             self.send()
 
     def send(self) -> None:

@@ -35,7 +35,8 @@ _TAGS = {
 }
 _HEADERS = {
     "X-Trellis-Event-Id": "Our id of the event.",
-    "X-Trellis-Outcome": "`stored`; `unclaimed`: nobody knows whose it is; `unrecorded`: the disk takes nothing.",
+    "X-Trellis-Outcome": "`stored`; `late`: the disk kept a redirect waiting, and the write goes on; `unclaimed`: "
+    "nobody knows whose it is; `unrecorded`: the disk takes nothing.",
     "X-Trellis-Reason": "Why the key was refused; there only then.",
     "Location": "Where to go, or where the new thing is.",
     "Set-Cookie": "The visitor's first-party cookie `_tl_v`, when it is new. None for who asks not to be tracked.",

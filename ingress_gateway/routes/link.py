@@ -10,6 +10,7 @@ from ingress_gateway.answer import PAGE, Answer
 from ingress_gateway.bodies import read_body
 from ingress_gateway.gateway import Call
 from ingress_gateway.journal.waiting import JournalFullError
+from ingress_gateway.links import LATE, STORED, UNRECORDED, with_outcome
 from ingress_gateway.payloads import query_fields
 from ingress_gateway.responses import respond
 from ingress_gateway.routing import Route
@@ -44,9 +45,10 @@ async def click(call: Call) -> web.StreamResponse:
         trace_id=call.trace_id,
         traceparent=call.traceparent,
     )
-    if taken.is_recorded:
-        await waiter.future
-    return respond(taken.answer)
+    if not taken.is_recorded:
+        return respond(taken.answer)
+    outcome = await waiter.future
+    return respond(taken.answer if outcome == STORED else with_outcome(taken.answer, outcome))
 
 
 def _route(call: Call, organization_id: str) -> Route | None:
@@ -102,9 +104,9 @@ async def _dead_link(call: Call, tenant: Tenant, route: Route | None, marks: tup
             traceparent=call.traceparent,
         )
     except JournalFullError:
-        return _not_found("", "unrecorded")
-    await waiter.future
-    return _not_found(event_id, "stored")
+        return _not_found("", UNRECORDED)
+    outcome = await waiter.future
+    return _not_found("" if outcome == UNRECORDED else event_id, outcome)
 
 
 def _not_found(event_id: str, outcome: str) -> web.Response:
@@ -130,17 +132,18 @@ class RedirectWaiter:
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """What became of the event by the time the person goes on."""
 
     def settled(self, is_durable: bool) -> None:
         """On disk, or not to be had: the person goes on either way."""
         if not self.future.done():
             if not is_durable:
                 self._call.gateway.counters.unrecorded_redirect_count += 1
-            self.future.set_result(None)
+            self.future.set_result(STORED if is_durable else UNRECORDED)
 
     def overdue(self) -> None:
         """The disk is slow: the redirect leaves, the write goes on."""
         if not self.future.done():
             self._call.gateway.counters.late_redirect_count += 1
-            self.future.set_result(None)
+            self.future.set_result(LATE)
