@@ -37,15 +37,17 @@ async def measure(names: list[str], pace: Pace, directory: Path) -> list[Figure]
         place = directory / name
         place.mkdir()
         try:
-            figures += [
+            found = [
                 dataclasses.replace(figure, details={**figure.details, "busy_share_before": busy})
                 for figure in await MEASUREMENTS[name](place, pace)
             ]
         except (BenchError, ProcessError) as error:
-            figures.append(Figure(name=name, measured="could not be measured", result=str(error)[:500], is_met=False))
+            found = [Figure(name=name, measured="could not be measured", result=str(error)[:500], is_met=False)]
+        figures += found
         # Journals of a million events: the next measurement needs the place.
         shutil.rmtree(place)
-        print(f"measuring: {name} took {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        print(f"measuring: {name} took {time.monotonic() - began:.0f} s", file=sys.stderr)
+        print(table(found), file=sys.stderr, flush=True)
     return figures
 
 

@@ -16,25 +16,29 @@ _REQUEST = "GET /in/x HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 @contextlib.asynccontextmanager
-async def _server(answer: Callable[[int], bytes]) -> AsyncIterator[tuple[int, list[int]]]:
-    """Serve ``answer`` of the number of each request; yield the port and a list that grows by each connection."""
-    connections: list[int] = []
+async def _server(answer: Callable[[int], bytes]) -> AsyncIterator[tuple[int, list[asyncio.Transport]]]:
+    """Serve ``answer`` of the number of each request; yield the port and every connection that was made."""
+    connections: list[asyncio.Transport] = []
     count = 0
 
     class Protocol(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            connections.append(1)
+            assert isinstance(transport, asyncio.Transport)
             self.transport = transport
+            connections.append(transport)
 
         def data_received(self, data: bytes) -> None:
             nonlocal count
             count += 1
-            assert isinstance(self.transport, asyncio.Transport)
             self.transport.write(answer(count))
 
     server = await asyncio.get_running_loop().create_server(Protocol, "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1], connections
+        for transport in connections:
+            transport.abort()
+        # They are closed in the loop's next turn.
+        await asyncio.sleep(0)
 
 
 async def _run(plan: Plan) -> Report:

@@ -177,19 +177,21 @@ class Load:
         return self._ledger.new("pixel", "/pixel?lid={lid}&e=view"), "GET", ["Accept: image/*"], b""
 
     def _event(self) -> tuple[Sent, str, list[str], bytes]:
-        sent = self._ledger.new("event", "/events?lid={lid}", is_keyed=True)
-        body = json.dumps({"event": "purchase", "value": 42, "lid": sent.lid}).encode()
+        body = json.dumps({"event": "purchase", "value": 42, "chance": self._random.random()}).encode()
+        sent = self._ledger.new("event", "/events?lid={lid}", bodies=(body,), is_keyed=True)
         headers = [f"Idempotency-Key: {sent.lid}", f"Authorization: Bearer {demo.PUBLISHABLE_KEY}"]
         return sent, "POST", headers, body
 
     def _bulk(self) -> tuple[Sent, str, list[str], bytes]:
-        sent = self._ledger.new("bulk", "/events?lid={lid}")
-        return sent, "POST", [], json.dumps({"event": "bulk", "padding": "x" * _BULK_BYTES}).encode()
+        body = json.dumps({"event": "bulk", "padding": self._random.randbytes(_BULK_BYTES // 2).hex()}).encode()
+        return self._ledger.new("bulk", "/events?lid={lid}", bodies=(body,)), "POST", [], body
 
     def _batch(self) -> tuple[Sent, str, list[str], bytes]:
-        sent = self._ledger.new("batch", "/batch?lid={lid}", item_count=_BATCH_ITEMS)
-        items = [{"event": "pageview", "lid": sent.lid, "item": item} for item in range(_BATCH_ITEMS)]
-        return sent, "POST", [], json.dumps(items).encode()
+        items = tuple(
+            json.dumps({"event": "pageview", "item": item, "chance": self._random.random()}).encode()
+            for item in range(_BATCH_ITEMS)
+        )
+        return self._ledger.new("batch", "/batch?lid={lid}", bodies=items), "POST", [], b"[" + b", ".join(items) + b"]"
 
     def _postback(self) -> tuple[Sent, str, list[str], bytes]:
         sent = self._ledger.new("postback", "/postback?lid={lid}&event=sale&payout=1.5")

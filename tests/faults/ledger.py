@@ -31,7 +31,8 @@ class Sent:
     """Its unique id, which is in the target."""
     kind: str
     target: str
-    item_count: int = 1
+    bodies: tuple[bytes, ...] = (b"",)
+    """The bytes of each item; one, which is empty, where there is no body."""
     is_keyed: bool = False
     """It carries an idempotency key: it may be sent again, and is to be stored once."""
     attempt_count: int = 0
@@ -43,6 +44,11 @@ class Sent:
     problem: str = ""
     """What was wrong with an answer, if anything."""
 
+    @property
+    def item_count(self) -> int:
+        """How many events it is."""
+        return len(self.bodies)
+
 
 class Ledger:
     """The requests of one run, by their ids."""
@@ -53,10 +59,10 @@ class Ledger:
         self.redirect_seconds: list[float] = []
         """How long each redirect took, from sending to its answer, as the client saw it."""
 
-    def new(self, kind: str, target: str, *, item_count: int = 1, is_keyed: bool = False) -> Sent:
+    def new(self, kind: str, target: str, *, bodies: tuple[bytes, ...] = (b"",), is_keyed: bool = False) -> Sent:
         """Enter a request that is about to be sent; ``{lid}`` in ``target`` becomes its id."""
         lid = f"{self.run_id}-{len(self.sent)}"
-        sent = Sent(lid, kind, target.replace("{lid}", lid), item_count, is_keyed)
+        sent = Sent(lid, kind, target.replace("{lid}", lid), bodies, is_keyed)
         self.sent[lid] = sent
         return sent
 
@@ -77,6 +83,10 @@ class Ledger:
         """Write it where somebody can look at it after a failure."""
         with path.open("w") as file:
             for sent in self.sent.values():
-                file.write(json.dumps(dataclasses.asdict(sent), default=lambda value: value.value) + "\n")
+                file.write(json.dumps(dataclasses.asdict(sent), default=_as_json) + "\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+def _as_json(value: object) -> str:
+    return str(value.value) if isinstance(value, Fate) else repr(value)[:100]

@@ -21,7 +21,7 @@ def _ledger(*fates: Fate) -> tuple[Ledger, list[StoredEvent]]:
 
 
 def _row(sent: Sent, *, item: int = 0) -> StoredEvent:
-    return StoredEvent(sent.event_ids[item], sent.target, item, b"")
+    return StoredEvent(sent.event_ids[item], sent.target, item, sent.bodies[item])
 
 
 def _stored(rows: list[StoredEvent], *, foreign_count: int = 0) -> Stored:
@@ -51,7 +51,7 @@ def test_a_row_under_another_id_than_was_promised_is_a_loss() -> None:
 
 def test_each_item_of_a_batch_counts() -> None:
     ledger = Ledger()
-    sent = ledger.new("batch", "/batch?lid={lid}", item_count=3)
+    sent = ledger.new("batch", "/batch?lid={lid}", bodies=(b"1", b"2", b"3"))
     sent.fate, sent.attempt_count, sent.event_ids = Fate.ACKNOWLEDGED, 1, ("a", "b", "c")
     rows = [_row(sent, item=item) for item in range(3)]
     compare(ledger, _stored(rows), None).must_hold()
@@ -68,7 +68,8 @@ def test_a_row_that_nobody_sent_or_that_was_altered_is_found() -> None:
     ledger, rows = _ledger(Fate.ACKNOWLEDGED)
     unknown = dataclasses.replace(rows[0], event_id="x", target=f"/in/x?lid={ledger.run_id}-99")
     altered = dataclasses.replace(rows[0], event_id="y", target=rows[0].target + "&b=2")
-    for row in (unknown, altered):
+    other_body = dataclasses.replace(rows[0], event_id="z", body=b"x")
+    for row in (unknown, altered, other_body):
         assert compare(ledger, _stored([*rows, row]), None).phantoms
     assert compare(ledger, _stored(rows, foreign_count=1), None).phantoms
 

@@ -74,7 +74,7 @@ def compare(ledger: Ledger, stored: Stored, account: capture_pb.GetLedgerRespons
     for event in stored.events:
         match = _LID.search(event.target)
         sent = ledger.sent.get(match[1]) if match else None
-        if sent is None or event.target != sent.target or event.item_index >= sent.item_count:
+        if sent is None or not _is_as_sent(event, sent):
             verdict.phantoms.append(f"{event.event_id} {event.target} item {event.item_index}")
         else:
             found[sent.lid, event.item_index].append(event)
@@ -87,6 +87,14 @@ def compare(ledger: Ledger, stored: Stored, account: capture_pb.GetLedgerRespons
     if account is not None:
         _check_account(account, stored, verdict)
     return verdict
+
+
+def _is_as_sent(event: StoredEvent, sent: Sent) -> bool:
+    return (
+        event.target == sent.target
+        and event.item_index < sent.item_count
+        and event.body == sent.bodies[event.item_index]
+    )
 
 
 def _judge(sent: Sent, items: Sequence[Sequence[StoredEvent]], verdict: Verdict) -> None:
