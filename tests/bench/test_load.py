@@ -33,12 +33,16 @@ async def _server(answer: Callable[[int], bytes]) -> AsyncIterator[tuple[int, li
             self.transport.write(answer(count))
 
     server = await asyncio.get_running_loop().create_server(Protocol, "127.0.0.1", 0)
-    async with server:
+    try:
         yield server.sockets[0].getsockname()[1], connections
-        for transport in connections:
-            transport.abort()
-        # They are closed in the loop's next turn.
-        await asyncio.sleep(0)
+    finally:
+        server.close()
+        # A connection that was accepted a moment ago has its transport a turn of the loop later, and a transport is
+        # closed a turn after its abort.
+        for _ in range(5):
+            for transport in connections:
+                transport.abort()
+            await asyncio.sleep(0.01)
 
 
 async def _run(plan: Plan) -> Report:
