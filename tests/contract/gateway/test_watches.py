@@ -151,7 +151,8 @@ async def test_what_was_heard_is_there_after_a_restart_without_services(tmp_path
         services.routing.say(_campaigns(2, "sale", "https://two.example/", is_snapshot=False))
         await until(lambda: watched.routing.revision == 2)
         # Written whole or not at all, at most twice a second.
-        await until(lambda: b"two.example" in (tmp_path / "routing.pb").read_bytes())
+        saved = tmp_path / "routing.pb"
+        await until(lambda: saved.exists() and b"two.example" in saved.read_bytes())
         await until((tmp_path / "keys.pb").exists)
     await services.stop()
     async with watching(tmp_path, services.port) as again:
