@@ -78,7 +78,7 @@ class Intake:
             spans = wire.split(batch.events)
         except wire.UndecodableError:
             return await self._keep_payload(batch)
-        if not (is_resumed or batch.is_keyed or UNCLAIMED in batch.counts or batch.is_direct):
+        if not is_resumed and _is_plain(batch):
             settlement = await self._store_plainly(batch, spans)
             if settlement is not None:
                 return settlement
@@ -88,18 +88,40 @@ class Intake:
 
     async def _store_plainly(self, batch: Batch, spans: Sequence[tuple[int, int]]) -> Settlement | None:
         """Store a batch as it came; None when it needs care."""
-        if not spans or sum(batch.counts.values()) != len(spans):
+        times = _times(batch, spans)
+        if times is None or not await self._is_accepted(batch.events, batch.token):
             return None
-        ends = [read_head(batch.events[start:end]) for start, end in (spans[0], spans[-1])]
-        times = [head.event_time for head in ends if head is not None and head.journal_id == batch.journal_id]
-        if len(times) < 2:
-            return None
+        return settle_whole(batch, times, settle_time=self._clock.now())
+
+    async def _is_accepted(self, events: bytes, token: str) -> bool:
         try:
-            await self._events.insert(batch.events, token=batch.token)
+            await self._events.insert(events, token=token)
         except ContentRefusedError as error:
-            _log.warning("the store refuses a batch for its content", journal=batch.journal_id, reason=error.reason)
-            return None
-        return settle_whole(batch, (times[0], times[1]), settle_time=self._clock.now())
+            _log.warning("the store refuses a batch for its content", token=token, reason=error.reason)
+            return False
+        return True
+
+    async def store_together(self, batches: Sequence[Batch]) -> list[Settlement] | None:
+        """Store batches of a journal that follow each other by one insert: half the work of two. Idempotent.
+
+        Where nobody else writes to the store: whoever sends a batch again may send it with other ones, and its own
+        token would not be known. None when one of them needs care, or is refused: nothing is stored then.
+
+        Errors: UnavailableError.
+        """
+        started = time.perf_counter()
+        times = [_plain_times(batch) for batch in batches]
+        token = f"{batches[0].token}+{batches[-1].sequence}"
+        with insert_span(*batches):
+            if not all(times) or not await self._is_accepted(b"".join(batch.events for batch in batches), token):
+                return None
+        metrics.insert_seconds.record(time.perf_counter() - started)
+        now = self._clock.now()
+        return [
+            settle_whole(batch, found, settle_time=now)
+            for batch, found in zip(batches, times, strict=True)
+            if found is not None
+        ]
 
     async def _store_sorted(self, sorting: Sorting, insert: Callable[[Sorting], Awaitable[None]]) -> Settlement:
         now = self._clock.now()
@@ -187,6 +209,28 @@ class Intake:
         for settlement in settled:
             self._listener.settled(settlement)
             _count(settlement)
+
+
+def _is_plain(batch: Batch) -> bool:
+    """Say whether the sender says nothing that asks for care."""
+    return not (batch.is_keyed or batch.is_direct or UNCLAIMED in batch.counts)
+
+
+def _plain_times(batch: Batch) -> tuple[datetime, datetime] | None:
+    """Return the times of a batch's first and last event; None when it needs care."""
+    try:
+        return _times(batch, wire.split(batch.events)) if _is_plain(batch) else None
+    except wire.UndecodableError:
+        return None
+
+
+def _times(batch: Batch, spans: Sequence[tuple[int, int]]) -> tuple[datetime, datetime] | None:
+    """Return the times of the first and the last event; None when something about the batch does not add up."""
+    if not spans or sum(batch.counts.values()) != len(spans):
+        return None
+    ends = [read_head(batch.events[start:end]) for start, end in (spans[0], spans[-1])]
+    times = [head.event_time for head in ends if head is not None and head.journal_id == batch.journal_id]
+    return (times[0], times[1]) if len(times) == 2 else None
 
 
 def _count(settlement: Settlement) -> None:

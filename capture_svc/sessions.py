@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from capture_svc import metrics
 from capture_svc.availability import StoreWatch, ended, unbroken
@@ -17,7 +18,8 @@ from svc_runtime.logs import get_logger
 PATIENCE_SECONDS = 20.0
 """How long a stream waits for the store before it ends with UNAVAILABLE; the sender may then find another replica."""
 OWN_STORE_GROUP = 2
-"""Batches that share an insert of receipts while more are waiting, where nobody else writes to the store."""
+"""Batches that share their inserts when they are waiting, where nobody else writes to the store."""
+_T = TypeVar("_T")
 _log = get_logger(__name__)
 
 
@@ -32,24 +34,23 @@ class JournalSession:
         self._stored = self.settled
         self._last_event = head.last_sequence if head is not None else 0
         self._group_size = group_size
-        # Batches of which an earlier session may have stored events without a receipt: the one that was being stored,
-        # those before it in its group, and the group whose receipts were on their way.
+        # Batches of which an earlier session may have stored events without a receipt: the group that was being stored,
+        # and the one whose receipts were on their way.
         self._doubtful = 2 * group_size
-        self._unconfirmed: list[tuple[Settlement, float]] = []
         self._confirming: asyncio.Task[None] | None = None
         self._acks: asyncio.Queue[int | None] = asyncio.Queue()
         """None: the end, or a failure."""
         self._taken: asyncio.Queue[Batch | None] = asyncio.Queue()
         """None: no more."""
-        self._room = asyncio.Semaphore(1)
+        self._room = asyncio.Semaphore(group_size)
         self._reading: asyncio.Task[None] | None = None
         self._is_evicted = False
 
     async def acks(self, batches: AsyncIterator[Batch]) -> AsyncGenerator[int, None]:
         """Settle batches in their order; yield the settled sequence whenever there is something to acknowledge.
 
-        The events of a batch go into the store while the receipt of the one before it does; acknowledged is what has
-        its receipt. Errors: InvalidArgumentError (overlapping sequences), UnavailableError (after much patience).
+        The events of a group go into the store while the receipts of the one before do; acknowledged is what has its
+        receipt. Errors: InvalidArgumentError (overlapping sequences), UnavailableError (after much patience).
         """
         self._reading = asyncio.create_task(self._read(batches))
         work = asyncio.create_task(self._work())
@@ -88,54 +89,74 @@ class JournalSession:
     async def _work(self) -> None:
         try:
             while (batch := await self._taken.get()) is not None:
-                self._room.release()
-                await self._take(batch)
-                if len(self._unconfirmed) >= self._group_size or self._taken.empty():
-                    await self._confirm_later()
-            await self._confirm_later()
+                await self._take([batch, *self._waiting()])
             await self._confirmed()
             if self._reading is not None and not self._reading.cancelled():
                 await self._reading
         finally:
             self._acks.put_nowait(None)
 
-    async def _take(self, batch: Batch) -> None:
+    def _waiting(self) -> list[Batch]:
+        """Return the batches that wait and may join the next group."""
+        found: list[Batch] = []
+        while len(found) < self._group_size - 1 and not self._taken.empty():
+            batch = self._taken.get_nowait()
+            if batch is None:
+                self._taken.put_nowait(None)
+                break
+            found.append(batch)
+        return found
+
+    async def _take(self, batches: Sequence[Batch]) -> None:
+        """Store batches, and begin to store their receipts after those before."""
+        started = time.perf_counter()
+        group = [batch for batch in batches if self._is_new(batch)]
+        for _ in batches:
+            self._room.release()
+        if not group:
+            return
+        settlements = await self._store(group)
+        await self._confirmed()
+        self._confirming = asyncio.create_task(self._confirm(settlements, started))
+
+    def _is_new(self, batch: Batch) -> bool:
+        """Say whether a batch is to be stored, and count on it; acknowledge one that is settled already."""
         if batch.sequence <= self._stored:
             if batch.sequence <= self.settled:
                 self._acks.put_nowait(self.settled)
-            return  # else its acknowledgement is on its way
+            return False  # else its acknowledgement is on its way
         if batch.sequence <= self._last_event:
             text = f"{batch.sequence} lies in a settled batch, which ends with {self._last_event}"
             raise InvalidArgumentError.of([Violation("batch.sequence", text)])
-        started = time.perf_counter()
-        is_resumed = self._doubtful > 0
-        settlement = await self._watch.persist(
-            lambda: unbroken(self._intake.store(batch, is_resumed=is_resumed)), patience_seconds=PATIENCE_SECONDS
-        )
-        self._doubtful = max(0, self._doubtful - 1)
         self._stored, self._last_event = batch.sequence, batch.last_sequence
-        self._unconfirmed.append((settlement, started))
+        return True
 
-    async def _confirm_later(self) -> None:
-        """Begin to store the receipts of what is stored, after those before."""
-        await self._confirmed()
-        if self._unconfirmed:
-            group, self._unconfirmed = self._unconfirmed, []
-            self._confirming = asyncio.create_task(self._confirm(group))
+    async def _store(self, group: Sequence[Batch]) -> list[Settlement]:
+        if len(group) > 1 and not self._doubtful:
+            together = await self._persist(lambda: self._intake.store_together(group))
+            if together is not None:
+                return together
+        settlements: list[Settlement] = []
+        for batch in group:
+            settlements.append(await self._store_one(batch, is_resumed=self._doubtful > 0))
+            self._doubtful = max(0, self._doubtful - 1)
+        return settlements
 
-    async def _confirm(self, group: Sequence[tuple[Settlement, float]]) -> None:
-        settlements = [settlement for settlement, _ in group]
+    async def _store_one(self, batch: Batch, *, is_resumed: bool) -> Settlement:
+        return await self._persist(lambda: self._intake.store(batch, is_resumed=is_resumed))
+
+    async def _persist(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        return await self._watch.persist(lambda: unbroken(work()), patience_seconds=PATIENCE_SECONDS)
+
+    async def _confirm(self, settlements: Sequence[Settlement], started: float) -> None:
         try:
-            await self._watch.persist(
-                lambda: unbroken(self._intake.confirm(settlements)), patience_seconds=PATIENCE_SECONDS
-            )
+            await self._persist(lambda: self._intake.confirm(settlements))
         except BaseException:
             self._acks.put_nowait(None)  # the stream must not wait for another batch to hear of it
             raise
         self.settled = settlements[-1].sequence
-        metrics.batches.add(len(group), {"source": "journal"})
-        for _, started in group:
-            metrics.settle_seconds.record(time.perf_counter() - started)
+        metrics.batches.add(len(settlements), {"source": "journal"})
+        metrics.settle_seconds.record(time.perf_counter() - started)
         self._acks.put_nowait(self.settled)
 
     async def _confirmed(self) -> None:

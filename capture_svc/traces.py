@@ -13,21 +13,22 @@ _propagator = TraceContextTextMapPropagator()
 
 
 @contextlib.contextmanager
-def insert_span(batch: Batch) -> Iterator[None]:
-    """Make the span ``capture.insert`` around the block, when a request in the batch is sampled.
+def insert_span(*batches: Batch) -> Iterator[None]:
+    """Make the span ``capture.insert`` around the block, when a request in the batches is sampled.
 
     The first sampled request is its parent, so that its trace goes on to the insert; the others are links.
     """
-    contexts = sampled_contexts(batch.traceparents)
+    contexts = sampled_contexts([text for batch in batches for text in batch.traceparents])
     if not contexts:
         yield
         return
     parent = trace.set_span_in_context(trace.NonRecordingSpan(contexts[0]))
     attributes: dict[str, str | int] = {
-        "trellis.journal_id": batch.journal_id,
-        "trellis.sequence": batch.sequence,
-        "trellis.event_count": sum(batch.counts.values()),
-        "trellis.byte_count": len(batch.events),
+        "trellis.journal_id": batches[0].journal_id,
+        "trellis.sequence": batches[0].sequence,
+        "trellis.batch_count": len(batches),
+        "trellis.event_count": sum(sum(batch.counts.values()) for batch in batches),
+        "trellis.byte_count": sum(len(batch.events) for batch in batches),
     }
     links = [trace.Link(context) for context in contexts[1:]]
     with _tracer.start_as_current_span("capture.insert", context=parent, links=links, attributes=attributes):

@@ -9,6 +9,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import deque
 from pathlib import Path
 
 import grpc
@@ -56,10 +57,12 @@ async def send(port: int, batches: list[pb.JournalBatch], journal_id: str) -> fl
                 await call.write(pb.CaptureRequest(batch=batch))
 
         writing = asyncio.create_task(write())
-        settled = 0
-        while settled < batches[-1].sequence:
+        waiting = deque(batch.sequence for batch in batches)
+        while waiting:
             settled = (await call.read()).sequence
-            room.release()
+            while waiting and waiting[0] <= settled:  # one acknowledgement may be of several
+                waiting.popleft()
+                room.release()
         seconds = time.perf_counter() - started
         await writing
         call.cancel()
