@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -87,9 +88,12 @@ async def test_a_wrong_answer_is_an_error(wrong: bytes) -> None:
     assert report.answered_count > 20
 
 
+# The generator's last connections are gone before asyncio has made their transports, which it then leaves unclosed.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_new_connection_for_each_request() -> None:
     async with _server(lambda _: _GOOD) as (port, connections):
         report = await _run(_plan(port, new_connection_each=True))
+    gc.collect()  # here, and not in the test that comes next
     assert report.errors == {}
     assert len(connections) >= report.answered_count > 20
 
