@@ -107,16 +107,13 @@ class Load:
         rate: float,
         mix: Mapping[str, int] = MIX,
         connection_count: int = 24,
-        late_after_seconds: float | None = None,
     ) -> None:
-        """``late_after_seconds``: the gateway's redirect budget; a redirect that took so long is taken to be late."""
         self._port = port
         self._ledger = ledger
         self._random = random.Random(seed)
         self._kinds, self._weights = list(mix), list(mix.values())
         self._interval = 1 / rate
         self._connection_count = connection_count
-        self._late_after = late_after_seconds
         self._due_at = 0.0
         self._ends = asyncio.Event()
 
@@ -219,7 +216,7 @@ class Load:
         took = time.monotonic() - began
         if sent.kind == "click":
             self._ledger.redirect_seconds.append(took)
-        self._enter(sent, answer, took)
+        self._enter(sent, answer)
         return connection
 
     async def _connect(self) -> Connection | None:
@@ -232,7 +229,7 @@ class Load:
             return None
         return connection
 
-    def _enter(self, sent: Sent, answer: Answer, took: float) -> None:
+    def _enter(self, sent: Sent, answer: Answer) -> None:
         sent.status = answer.status
         expected = 302 if sent.kind == "click" else 200
         if answer.status != expected:
@@ -251,8 +248,7 @@ class Load:
             sent.problem = f"the repeat was given other ids: {ids}"
         sent.acknowledged_count += 1
         sent.event_ids = sent.event_ids or ids
-        is_late = sent.kind == "click" and self._late_after is not None and took >= self._late_after
-        sent.fate = Fate.LATE if is_late else Fate.ACKNOWLEDGED
+        sent.fate = Fate.ACKNOWLEDGED
 
 
 def _event_ids(sent: Sent, answer: Answer) -> tuple[str, ...]:

@@ -5,13 +5,12 @@ import asyncio
 import pytest
 
 from tests.faults.ledger import Fate
-from tests.faults.scenario import GENEROUS_BUDGET_MS, Scenario
+from tests.faults.scenario import Scenario
 from tests.mesh.mesh import ATTRIBUTION, AUTH, CAPTURE
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
 
 _RATE = 500.0
-_LATE_AFTER_SECONDS = GENEROUS_BUDGET_MS / 1000 * 0.9
 
 
 async def test_kills_of_each_process_and_of_all_at_once(scenario: Scenario, rounds: int) -> None:
@@ -22,7 +21,7 @@ async def test_kills_of_each_process_and_of_all_at_once(scenario: Scenario, roun
     mesh.stop(*scenario.gateways)
     await scenario.start()
     order: list[tuple[str, ...]] = []
-    async with scenario.load(rate=_RATE, late_after_seconds=_LATE_AFTER_SECONDS).running():
+    async with scenario.load(rate=_RATE).running():
         for _ in range(rounds):
             order = order or scenario.random.sample(victims, len(victims))
             killed = order.pop()
@@ -45,7 +44,7 @@ async def test_gateways_killed_while_they_catch_up(scenario: Scenario) -> None:
     scenario.use_generous_budget()
     mesh.stop(*scenario.gateways)
     await scenario.start()
-    async with scenario.load(rate=_RATE, late_after_seconds=_LATE_AFTER_SECONDS).running():
+    async with scenario.load(rate=_RATE).running():
         for _ in range(3):
             mesh.kill(CAPTURE)
             await asyncio.sleep(2)

@@ -36,6 +36,7 @@ async def test_a_frozen_capture_svc_goes_on_where_it_stopped(scenario: Scenario)
             await asyncio.sleep(0.5)
     verdict = await scenario.settle(note=scenario.redirects())
     verdict.must_hold()
+    assert verdict.late_lost_count == 0
     _people_were_redirected(scenario)
 
 
@@ -58,6 +59,7 @@ async def test_a_store_that_is_away_costs_nothing_but_time(scenario: Scenario, o
         note=f"away {outage_seconds:g} s, caught up in {caught_up:.1f} s under load; while away {away}"
     )
     verdict.must_hold()
+    assert verdict.late_lost_count == 0
 
 
 async def test_known_links_and_keys_work_without_postgresql_and_who_stands_on_it(scenario: Scenario) -> None:
@@ -83,6 +85,7 @@ async def test_known_links_and_keys_work_without_postgresql_and_who_stands_on_it
     _people_were_redirected(scenario)
     verdict = await scenario.settle(note=f"while away {away}")
     verdict.must_hold()
+    assert verdict.late_lost_count == 0
 
 
 async def _restart(scenario: Scenario, name: str) -> None:
@@ -120,4 +123,5 @@ async def test_a_rolling_restart_loses_nothing(scenario: Scenario) -> None:
             await mesh.wait_ready()
     verdict = await scenario.settle(note=scenario.redirects())
     verdict.must_hold()
+    assert verdict.late_lost_count == 0
     _people_were_redirected(scenario)
