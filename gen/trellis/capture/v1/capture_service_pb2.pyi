@@ -367,7 +367,7 @@ class SubscribeResponse(_message.Message):
     """Where to go on after it. Opaque, at most 64 KiB. Keep it with the data."""
     @_builtins.property
     def watermark_time(self) -> _timestamp_pb2.Timestamp:
-        """Everything received before this instant has been sent: the follower's watermark."""
+        """Everything settled in the store before this instant has been sent: the follower's watermark."""
 
     def __init__(
         self,
@@ -570,7 +570,9 @@ class QuarantinedEvent(_message.Message):
     organization_id: _builtins.str
     """Organisation; empty for the unclaimed."""
     reason: _builtins.str
-    """Why: `store_refused: …`, `undecodable`, `unclaimed_host`, `unclaimed_key`."""
+    """Why: `store_refused: …`, `undecodable`, `misplaced` (of another journal or sequence than its batch),
+    `unclaimed_host`, `unclaimed_key`.
+    """
     event: _builtins.bytes
     """The encoded Event, as it came."""
     @_builtins.property
