@@ -129,7 +129,7 @@ async def keep_alive(process: Process, chance: random.Random) -> None:
         if not process.is_alive:
             process.crash_count += 1
             if process.crash_count < ROUNDS:
-                process.start(POINTS[process.crash_count % len(POINTS)], chance.randint(1, 4))
+                process.start(POINTS[process.crash_count % len(POINTS)], chance.randint(1, 2))
             else:
                 process.start()
         await asyncio.sleep(0.05)
@@ -156,7 +156,7 @@ async def test_ten_crashes_on_the_way_of_batches(process: Process) -> None:
     chance = random.Random(11)
     journals = [FakeJournal() for _ in range(3)]
     work = [make_batches(chance, journal) for journal in journals]
-    process.start(POINTS[0], 2)
+    process.start(POINTS[0], 1)
     keeper = asyncio.ensure_future(keep_alive(process, chance))
     async with asyncio.timeout(100):
         await asyncio.gather(
