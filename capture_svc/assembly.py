@@ -85,7 +85,8 @@ async def at_work(parts: Parts) -> AsyncIterator[None]:
     """Let the parts do what they do by themselves, for the time of the block."""
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(running("direct calls", keep_running("direct calls", parts.direct.run)))
-        await stack.enter_async_context(running("feed", keep_running("feed", parts.feed.follow_replicas)))
+        if parts.feed.is_shared:
+            await stack.enter_async_context(running("feed", keep_running("feed", parts.feed.follow_replicas)))
         await stack.enter_async_context(running("words", _repeat(parts.words.save, SAVE_WORDS_SECONDS)))
         await stack.enter_async_context(running("ledger", _repeat(parts.ledger.report, REPORT_LEDGER_SECONDS)))
         yield

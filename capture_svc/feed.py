@@ -55,7 +55,7 @@ class FeedReader(Protocol):
 
         The same cursor gives the same events again, so a follower that kept its cursor with its data misses nothing
         and sees nothing twice. Within a journal events come in rising sequence. A page holds at most
-        ``max_event_count`` events, and about 16 MiB.
+        ``max_event_count`` events, and about 32 MiB.
 
         Errors: InvalidArgumentError (not a cursor of ours); UnavailableError (the store is down: try again).
         """
@@ -78,7 +78,8 @@ class Feed:
         self.waiting_count = 0
         self.is_closed = False
         """True when followers are to leave."""
-        self._is_shared = is_shared
+        self.is_shared = is_shared
+        """Other replicas settle batches in the same store."""
         self._heads: dict[str, JournalHead] | None = None
         self._looked_at = _BEGINNING
         self._confirming: dict[str, datetime] = {}
@@ -133,7 +134,7 @@ class Feed:
         self._confirming = {
             token: instant for token, instant in self._confirming.items() if now - instant < _CONFIRMATION_PATIENCE
         }
-        return min([now - (_SHARED_MARGIN if self._is_shared else timedelta()), *self._confirming.values()])
+        return min([now - (_SHARED_MARGIN if self.is_shared else timedelta()), *self._confirming.values()])
 
     async def wait(self, seen: int, timeout_seconds: float) -> None:
         """Return when the generation is not ``seen`` any more, or after the time."""
@@ -151,7 +152,7 @@ class Feed:
         """Look for the receipts of other replicas for ever, while somebody waits for news. Errors: UnavailableError."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            if not self._is_shared or not self.waiting_count or self._heads is None:
+            if not self.waiting_count or self._heads is None:
                 continue
             now = self.clock.now()
             self._learn(await self.receipts.heads(self._looked_at - _POLL_OVERLAP))

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 
 from capture_svc.store import EventRange, SettledBatch
 
-MOST_BYTES = 16 * 1024 * 1024
-"""A page is about this large at most, unless one batch is larger."""
+MOST_BYTES = 32 * 1024 * 1024
+"""A page is about this large at most, unless one batch is larger. A large page costs the store little more than a small
+one where many organisations share a part of the table: who reads all of history should ask for large ones."""
 
 
 @dataclass(frozen=True, slots=True)

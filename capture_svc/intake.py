@@ -97,7 +97,7 @@ class Intake:
         try:
             await self._events.insert(events, token=token)
         except ContentRefusedError as error:
-            _log.warning("the store refuses a batch for its content", token=token, reason=error.reason)
+            _log.warning("the store refuses a batch for its content", batch=token, reason=error.reason)
             return False
         return True
 

@@ -53,7 +53,7 @@ class EventRange:
     after: int
     upto: int
     times: tuple[datetime, datetime] | None = None
-    """Event times near which to look: within some minutes. None: look everywhere, which is slower."""
+    """Event times near which to look: within half a minute. None: look everywhere, which is slower."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from capture_svc.store import EventFilter, EventKey, EventRange
 
-AROUND = timedelta(minutes=10)
-"""How far from its hint an event is looked for first: clocks step, and requests overtake each other."""
+AROUND = timedelta(seconds=30)
+"""How far from its hint an event is looked for first: requests overtake each other."""
 V7_AROUND = timedelta(hours=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
