@@ -2,7 +2,7 @@
 
 A click that is alone on its connection is answered straight from ``data_received``: aiohttp's C parser reads it, the
 journal takes it, and the response is written when the event is on disk, without a task, a request or a response object.
-Everything else, and a connection from the first such thing on, goes the way of aiohttp's own ``RequestHandler``.
+Everything else goes the way of aiohttp's own ``RequestHandler``, and so does the connection until that is answered.
 Both lanes use the same code for what they answer.
 """
 
@@ -132,6 +132,8 @@ class GatewayProtocol(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Answer a lone click at once; hand everything else to aiohttp."""
+        if self._task_handler is not None and self._is_between_requests():
+            self._leave_slow()
         if self._task_handler is not None or self._click is not None:
             self._receive_slow(data)
             return
@@ -245,6 +247,24 @@ class GatewayProtocol(RequestHandler):
             click.send()
         return True
 
+    def _is_between_requests(self) -> bool:
+        """True while aiohttp's task waits for the first byte of a request."""
+        return (
+            self._waiter is not None
+            and not self._waiter.done()
+            and not self._messages
+            and self._receiving_since is None
+            and self._body.is_eof()
+            and not (self._upgraded or self._close or self._force_close or self._buffer_paused)
+        )
+
+    def _leave_slow(self) -> None:
+        """Go back to the fast lane: behind a proxy a connection carries many people's requests."""
+        if self._task_handler is not None:
+            self._task_handler.cancel()
+        self._task_handler = self._waiter = None
+        self._line = b""
+
     def _receive_slow(self, data: bytes) -> None:
         now = self._active_at = self._loop.time()
         count = self._request_count
@@ -284,6 +304,7 @@ class GatewayProtocol(RequestHandler):
         self._body = self._messages[-1][1]
 
     def _start_slow(self) -> None:
+        self._active_at = self._loop.time()
         self._server.counters.slow_request_count += 1
         self._task_handler = self._loop.create_task(self.start())
 

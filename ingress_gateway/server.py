@@ -44,7 +44,7 @@ async def main() -> None:
     configure_logs(SERVICE, level=mesh.log_level, format_=mesh.log_format)
     require_c_parser()
     async with AsyncExitStack() as stack:
-        telemetry = configure_telemetry(SERVICE, telemetry_settings)
+        telemetry = configure_telemetry(SERVICE, telemetry_settings, decides_itself=True)
         stack.push_async_callback(asyncio.to_thread, telemetry.close)
         gateway = await build(mesh, telemetry_settings, settings, stack)
         await serve(gateway, stack)

@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetr
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, TraceIdRatioBased
 
 from svc_runtime.settings import TelemetrySettings
 
@@ -26,11 +26,14 @@ class Telemetry:
     """Flush and stop. Blocks up to a few seconds: call it off the event loop."""
 
 
-def configure_telemetry(service: str, settings: TelemetrySettings, *, version: str = "0.1.0") -> Telemetry:
+def configure_telemetry(
+    service: str, settings: TelemetrySettings, *, version: str = "0.1.0", decides_itself: bool = False
+) -> Telemetry:
     """Set the global tracer and meter providers of this process.
 
     Metrics are always readable in Prometheus form; spans exist only where an endpoint is set, so without one tracing
-    costs nothing.
+    costs nothing. ``decides_itself``: the process makes a span only where it has decided to sample, so that deciding
+    again would sample a share of the share.
     """
     if settings.sdk_disabled:
         return Telemetry(close=lambda: None)
@@ -44,9 +47,8 @@ def configure_telemetry(service: str, settings: TelemetrySettings, *, version: s
     metrics.set_meter_provider(meter_provider)
     closers: list[Callable[[], None]] = [meter_provider.shutdown]
     if settings.exports_traces:
-        tracer_provider = TracerProvider(
-            resource=resource, sampler=ParentBased(TraceIdRatioBased(settings.sampling_ratio))
-        )
+        root = ALWAYS_ON if decides_itself else TraceIdRatioBased(settings.sampling_ratio)
+        tracer_provider = TracerProvider(resource=resource, sampler=ParentBased(root))
         tracer_provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         trace.set_tracer_provider(tracer_provider)
         closers.insert(0, tracer_provider.shutdown)

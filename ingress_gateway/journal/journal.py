@@ -84,6 +84,8 @@ class Journal:
         self._in_flight: _Group | None = None
         self._pending_bytes = 0
         self._fail_until = 0.0
+        self._next_hand_over = 0.0
+        self._paced: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         self._queue: SimpleQueue[_Group | None] = SimpleQueue()
@@ -190,8 +192,15 @@ class Journal:
                 _log.exception("a waiter failed")
 
     def _hand_over(self) -> None:
-        """Give the oldest group to the writer, if it is free."""
-        if self._in_flight is not None:
+        """Give the oldest group to the writer, if it is free and its last one began a pace ago.
+
+        A group costs the same whatever it holds. Under load a short wait makes few large ones of many small ones.
+        """
+        if self._in_flight is not None or self._paced is not None:
+            return
+        now = self._loop.time()
+        if now < self._next_hand_over and (self._waiting or self._filling is not None):
+            self._paced = self._loop.call_at(self._next_hand_over, self._hand_over_paced)
             return
         if self._waiting:
             group = self._waiting.popleft()
@@ -203,7 +212,13 @@ class Journal:
         group.meta.event_count = len(group.waiters)
         group.batch = self._batch_for(group)
         self._in_flight = group
+        self._next_hand_over = now + self._limits.group_seconds
         self._queue.put(group)
+
+    def _hand_over_paced(self) -> None:
+        self._paced = None
+        self._next_hand_over = 0.0
+        self._hand_over()
 
     def _batch_for(self, group: _Group) -> int:
         """Decide here, before the bytes are written, to which batch a group belongs: the frame says it for ever."""

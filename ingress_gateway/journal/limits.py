@@ -13,6 +13,8 @@ class JournalLimits:
     """Most bytes of segments; beyond it nothing is taken."""
     pending_bytes_limit: int = 32 * 1024 * 1024
     """Most bytes that wait in memory for the disk."""
+    group_seconds: float = 0.001
+    """Shortest time from the start of one group's write to the start of the next."""
     batch_bytes: int = 1024 * 1024
     """A batch is closed at this size…"""
     batch_seconds: float = 0.2

@@ -346,3 +346,13 @@ async def test_one_connection_too_many_is_closed_at_once(own_worker: Worker) -> 
     await until(lambda: own_worker.gateway.counters.refused_connection_count == 2)
     await asyncio.sleep(0.05)
     assert (await own_worker.ask(click(2))).status == 302
+
+
+async def test_a_connection_comes_back_to_the_fast_lane(worker: Worker) -> None:
+    counters = worker.gateway.counters
+    before = counters.fast_request_count
+    async with connection(worker.port) as held:
+        for _ in range(3):
+            assert (await held.ask(request("/healthz"))).status == 200
+            assert (await held.ask(request("/in/summer_sale"))).status == 302
+    assert counters.fast_request_count == before + 3
