@@ -73,10 +73,10 @@ def acknowledge_before_insert() -> None:
     """A capture_svc that acknowledges a batch when it has it, and stores it a moment later."""
     real_take = sessions.JournalSession._take
 
-    async def take(self: sessions.JournalSession, batch: Batch) -> None:
-        self._acks.put_nowait(batch.sequence)
+    async def take(self: sessions.JournalSession, batches: Sequence[Batch]) -> None:
+        self._acks.put_nowait(batches[-1].sequence)
         await asyncio.sleep(_SETTLE_BEHIND_SECONDS)
-        await real_take(self, batch)
+        await real_take(self, batches)
 
     _replace(sessions.JournalSession, "_take", take)
 
