@@ -18,7 +18,6 @@ from svc_runtime.errors import (
     InternalError,
     InvalidArgumentError,
     TrellisError,
-    UnavailableError,
     Violation,
 )
 from svc_runtime.logs import get_logger
@@ -39,8 +38,7 @@ class ApiCall:
 
     def __init__(self, call: Call, scope: str) -> None:
         """Raise UnauthenticatedError or PermissionDeniedError unless the key is live and holds ``scope``."""
-        if not call.gateway.organisations.is_ready:
-            raise UnavailableError("no key is known yet: this gateway has not reached Warden so far")
+        call.gateway.organisations.require_ready()
         principal = api_caller(call.gateway.organisations, call.arrival, scope)
         self.call = call
         self._caller = Caller(

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from svc_runtime.errors import PermissionDeniedError, UnauthenticatedError
+from svc_runtime.errors import PermissionDeniedError, UnauthenticatedError, UnavailableError
 from svc_runtime.keys import present_key, same_hash
 from svc_runtime.logs import get_logger
 from trellis.auth.v1 import auth_service_pb2 as pb
@@ -146,6 +146,11 @@ class Organisations:
             self._principals.clear()
         self._principals[key] = (principal, record)
         return principal, record
+
+    def require_ready(self) -> None:
+        """Raise UnavailableError before the first snapshot: nobody is wrong yet, and who tries again loses nothing."""
+        if not self.is_ready:
+            raise UnavailableError("no key is known yet: this gateway has not reached Warden so far")
 
     def require_active(self, organization_id: str) -> None:
         """Raise PermissionDeniedError when the organisation is suspended."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ingress_gateway.arrival import AUTHORIZATION, Arrival
 from ingress_gateway.organisations import Organisations, Principal
 from ingress_gateway.payloads import WRITE_KEY_NAMES, query_fields
-from svc_runtime.errors import PermissionDeniedError, UnauthenticatedError, UnavailableError
+from svc_runtime.errors import PermissionDeniedError, UnauthenticatedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,7 @@ def sender(organisations: Organisations, arrival: Arrival, body_key: str = "") -
     Raise UnauthenticatedError with ORGANIZATION_UNKNOWN when neither host nor key says, or with what is wrong with the
     key: a wrong key is an error also where the host would do, since its sender means another place.
     """
-    if not organisations.is_ready:
-        # A first start without Warden: nobody is wrong yet, and a sender that tries again loses nothing.
-        raise UnavailableError("the keys and hosts are not known yet")
+    organisations.require_ready()
     of_host = organisations.of_host(arrival.host)
     key = presented_key(arrival, body_key)
     if not key:
