@@ -7,7 +7,9 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from aiohttp import web
@@ -38,8 +40,9 @@ class Disk:
         self.goes_on.set()
         self.error: int | None = None
 
-    def replace_the_real_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(OsDisk, "_write_synced", lambda _disk, *arguments: self.write(*arguments))
+    def replacing_the_real_one(self) -> AbstractContextManager[object]:
+        """Replace it for a block inside the worker's own: the other way round the worker's replacement would stay."""
+        return patch.object(OsDisk, "_write_synced", lambda _disk, *arguments: self.write(*arguments))
 
     def write(self, descriptor: int, view: memoryview, offset: int) -> int:
         assert self.goes_on.wait(20)
@@ -49,12 +52,12 @@ class Disk:
 
 
 @pytest.fixture
-def disk(own_worker: Worker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+def disk(own_worker: Worker) -> Iterator[Disk]:
     disk = Disk()
-    disk.replace_the_real_one(monkeypatch)
-    yield disk
-    disk.goes_on.set()
-    disk.error = None
+    with disk.replacing_the_real_one():
+        yield disk
+        disk.goes_on.set()
+        disk.error = None
 
 
 async def _slow(worker: Worker, data: bytes) -> Response:
@@ -251,20 +254,20 @@ async def test_a_damaged_snapshot_does_not_stop_the_start(tmp_path: Path, conten
         assert (await worker.ask(request("/healthz"))).status == 200
 
 
-async def test_a_drain_answers_what_is_open_and_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_drain_answers_what_is_open_and_keeps_it(tmp_path: Path) -> None:
     disk = Disk()
     async with connection_to_a_worker(tmp_path) as (worker, stop):
-        disk.replace_the_real_one(monkeypatch)
-        disk.goes_on.clear()
-        data = [request("/in/summer_sale?n=1"), *POSTS, request("/pixel.gif")]
-        asking = [asyncio.ensure_future(worker.ask(one)) for one in data]
-        await until(lambda: worker.gateway.counters.slow_request_count >= 5)
-        await asyncio.sleep(0.05)
-        stopping = asyncio.ensure_future(stop())
-        await asyncio.sleep(0.05)
-        with pytest.raises(ConnectionRefusedError):
-            await worker.ask(request())
-        disk.goes_on.set()
+        with disk.replacing_the_real_one():
+            disk.goes_on.clear()
+            data = [request("/in/summer_sale?n=1"), *POSTS, request("/pixel.gif")]
+            asking = [asyncio.ensure_future(worker.ask(one)) for one in data]
+            await until(lambda: worker.gateway.counters.slow_request_count >= 5)
+            await asyncio.sleep(0.05)
+            stopping = asyncio.ensure_future(stop())
+            await asyncio.sleep(0.05)
+            with pytest.raises(ConnectionRefusedError):
+                await worker.ask(request())
+            disk.goes_on.set()
         responses = await asyncio.gather(*asking)
         await stopping
     assert [response.status for response in responses] == [302, 200, 200, 200, 200, 200]
