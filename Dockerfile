@@ -20,6 +20,7 @@ COPY attribution_svc attribution_svc
 COPY analytics_svc analytics_svc
 COPY auth_svc auth_svc
 COPY rule_language rule_language
+COPY enrichment enrichment
 COPY trellisctl trellisctl
 COPY gen gen
 # The running container cannot write here, so the byte code is made now.

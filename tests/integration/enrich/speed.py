@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from analytics_svc.enrich.bots import bot_reasons
-from analytics_svc.enrich.channel import read_traffic
-from analytics_svc.enrich.geo import Geo
-from analytics_svc.enrich.money import read_money
-from analytics_svc.enrich.parameters import DEFAULT_ALIASES, parse_query
-from analytics_svc.enrich.status import read_status
-from analytics_svc.enrich.times import read_time
-from analytics_svc.enrich.user_agent import UserAgents
+from enrichment.bots import bot_reasons
+from enrichment.channel import read_traffic
+from enrichment.geo import Geo
+from enrichment.money import read_money
+from enrichment.parameters import DEFAULT_ALIASES, parse_query
+from enrichment.status import read_status
+from enrichment.times import read_time
+from enrichment.user_agent import UserAgents
 from tests.integration.enrich.networks import CITIES, write
 
 _ROUNDS = 5

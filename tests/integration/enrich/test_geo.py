@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analytics_svc.enrich.geo import UNKNOWN, Geo, Place
+from enrichment.geo import UNKNOWN, Geo, Place
 from tests.integration.enrich.networks import ASNS, CITIES, FLAT, ODD, write
 
 LONDON = Place("GB", "ENG", "London")

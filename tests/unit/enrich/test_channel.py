@@ -2,11 +2,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics_svc.enrich import referrers
-from analytics_svc.enrich.channel import Channel, Traffic, channel_of, read_traffic
-from analytics_svc.enrich.click_marks import CLICK_MARKS
-from analytics_svc.enrich.parameters import DEFAULT_ALIASES, parse_query
-from analytics_svc.enrich.referrers import Category, host_of, site_named, site_of
+from enrichment import referrers
+from enrichment.channel import Channel, Traffic, channel_of, read_traffic
+from enrichment.click_marks import CLICK_MARKS
+from enrichment.parameters import DEFAULT_ALIASES, parse_query
+from enrichment.referrers import Category, host_of, site_named, site_of
 
 OWN = frozenset({"shop.example", "go.acme.example"})
 

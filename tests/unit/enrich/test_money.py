@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics_svc.enrich.currencies import MINOR_DIGITS, SYMBOLS
-from analytics_svc.enrich.money import LARGEST_MICROS, MICROS, Money, read_currency, read_money
+from enrichment.currencies import MINOR_DIGITS, SYMBOLS
+from enrichment.money import LARGEST_MICROS, MICROS, Money, read_currency, read_money
 
 
 @pytest.mark.parametrize(

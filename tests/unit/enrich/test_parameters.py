@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics_svc.enrich import macros
-from analytics_svc.enrich.macros import is_macro
-from analytics_svc.enrich.parameters import DEFAULT_ALIASES, Aliases, Found, decoded_again, from_pairs, parse_query
+from enrichment import macros
+from enrichment.macros import is_macro
+from enrichment.parameters import DEFAULT_ALIASES, Aliases, Found, decoded_again, from_pairs, parse_query
 
 MACROS = [
     "{click_id}", "{{clickid}}", "{CLICK_ID}", "{$IMP_ID}", "{url(sid)}", "{p:sub}", "{sparrow-price}", " {target.bid}",

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics_svc.enrich.status import VOCABULARY, Status, StatusReading, compile_overrides, read_status
+from enrichment.status import VOCABULARY, Status, StatusReading, compile_overrides, read_status
 
 
 @pytest.mark.parametrize(("status", "word"), [(status, word) for status, words in VOCABULARY.items() for word in words])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics_svc.enrich.times import EARLIEST_SANE_MS, LARGEST_SKEW_MS, Instant, read_time
+from enrichment.times import EARLIEST_SANE_MS, LARGEST_SKEW_MS, Instant, read_time
 
 NOW = 1_793_000_000_000
 MAY = 1_777_629_600_000  # 2026-05-01T10:00:00Z

@@ -6,10 +6,10 @@ from crawleruseragents import CRAWLER_USER_AGENTS_DATA, is_crawler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics_svc.enrich import bots
-from analytics_svc.enrich.bots import REASONS, Bots, bot_reasons, is_prefetch
-from analytics_svc.enrich.device_type import DeviceType
-from analytics_svc.enrich.user_agent import LONGEST_BYTES, UserAgents
+from enrichment import bots
+from enrichment.bots import REASONS, Bots, bot_reasons, is_prefetch
+from enrichment.device_type import DeviceType
+from enrichment.user_agent import LONGEST_BYTES, UserAgents
 from tests.unit.enrich.people import PEOPLE
 
 AGENTS = UserAgents(cache_size=1000)

@@ -3,14 +3,14 @@
 import hashlib
 from importlib.metadata import version
 
-from analytics_svc.enrich.channel import read_traffic
-from analytics_svc.enrich.money import read_money
-from analytics_svc.enrich.parameters import DEFAULT_ALIASES, parse_query
-from analytics_svc.enrich.referrers import site_of
-from analytics_svc.enrich.status import VOCABULARY, read_status
-from analytics_svc.enrich.times import read_time
-from analytics_svc.enrich.user_agent import UserAgents
-from analytics_svc.enrich.version import CHANGES, DATA, ENRICHMENT_VERSION
+from enrichment.channel import read_traffic
+from enrichment.money import read_money
+from enrichment.parameters import DEFAULT_ALIASES, parse_query
+from enrichment.referrers import site_of
+from enrichment.status import VOCABULARY, read_status
+from enrichment.times import read_time
+from enrichment.user_agent import UserAgents
+from enrichment.version import CHANGES, DATA, ENRICHMENT_VERSION
 from tests.unit.enrich import test_channel, test_money, test_parameters, test_status, test_times, test_user_agent
 from tests.unit.enrich.people import PEOPLE
 

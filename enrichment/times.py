@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import NamedTuple
 
-from analytics_svc.enrich.macros import is_macro
+from enrichment.macros import is_macro
 
 LONGEST_BYTES = 64
 EARLIEST_SANE_MS = 946_684_800_000

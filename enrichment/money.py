@@ -4,8 +4,8 @@ import re
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from analytics_svc.enrich.currencies import MINOR_DIGITS, SYMBOLS
-from analytics_svc.enrich.macros import is_macro
+from enrichment.currencies import MINOR_DIGITS, SYMBOLS
+from enrichment.macros import is_macro
 
 MICROS = 1_000_000
 LARGEST_MICROS = 2**63 - 1

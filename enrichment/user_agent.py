@@ -7,8 +7,8 @@ from typing import Protocol
 
 from ua_parser import Domain, PartialResult, RegexResolver, load_lazy_builtins
 
-from analytics_svc.enrich.bots import Bots
-from analytics_svc.enrich.device_type import DeviceType, device_type_of
+from enrichment.bots import Bots
+from enrichment.device_type import DeviceType, device_type_of
 
 LONGEST_BYTES = 1024
 """What comes after is not read. Bounds the time, and what the cache holds."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from analytics_svc.enrich.aliases import DEFAULT, FREE_SUB_IDS
-from analytics_svc.enrich.macros import SUSPECT_FIRST, SUSPECT_LAST, is_macro
+from enrichment.aliases import DEFAULT, FREE_SUB_IDS
+from enrichment.macros import SUSPECT_FIRST, SUSPECT_LAST, is_macro
 
 _ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
 

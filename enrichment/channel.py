@@ -5,9 +5,9 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
-from analytics_svc.enrich.click_marks import CLICK_MARKS, ClickMark
-from analytics_svc.enrich.parameters import Found, Parameters
-from analytics_svc.enrich.referrers import Category, Site, host_of, site_named, site_of
+from enrichment.click_marks import CLICK_MARKS, ClickMark
+from enrichment.parameters import Found, Parameters
+from enrichment.referrers import Category, Site, host_of, site_named, site_of
 
 LONGEST_CHARACTERS = 512
 _LONGEST_BYTES = 4 * LONGEST_CHARACTERS

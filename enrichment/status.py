@@ -5,7 +5,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
-from analytics_svc.enrich.macros import is_macro
+from enrichment.macros import is_macro
 
 LONGEST_BYTES = 256
 
