@@ -1,6 +1,5 @@
 """analytics_svc: the reading of the raw events that reports are made from.
 
-So far it follows capture_svc's feed and keeps a first, plain copy of a few columns in its own ClickHouse database,
-each event exactly once. One process follows at a time: two would each add what they do not see of the other.
-Enrichment, reports and queries come with the next release; it serves no RPCs of its own yet.
+It follows capture_svc's feed into ClickHouse, enriched, each event exactly once, and answers questions about it. One
+process follows at a time: two would each add what they do not see of the other.
 """

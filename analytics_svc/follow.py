@@ -9,7 +9,7 @@ from datetime import datetime
 import grpc
 
 from analytics_svc import metrics
-from analytics_svc.convert import page_from_pb
+from analytics_svc.convert.feed import page_from_pb
 from analytics_svc.gather import gathered
 from analytics_svc.store import Bookmark, Page, ReadingStore
 from svc_runtime.clock import Clock

@@ -20,6 +20,12 @@ class AnalyticsSettings(BaseSettings):
     ``clickhouse[s]://user:password@host:port/database?option=value`` for one node of a server."""
     capture_target: str = "127.0.0.1:50053"
     """Where capture_svc listens."""
+    auth_target: str = "127.0.0.1:50051"
+    """Where Warden listens: checks the keys of internal callers."""
+    redis_url: SecretStr | None = None
+    """``redis[s]://…`` or ``unix://…`` of the cache of results; not set: results are kept in this process alone."""
+    query_threads: int = Field(default=4, ge=1, le=64)
+    """Queries that run at a time."""
     page_event_count: int = Field(default=10_000, ge=1, le=100_000)
     """Most events wanted in one page of the feed."""
     write_interval_seconds: float = Field(default=0.2, ge=0, le=5)

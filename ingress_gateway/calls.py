@@ -1,7 +1,7 @@
 """How a management or query route calls a service: in whose name, for how long, and what a failure becomes."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import TypeVar
 
 import grpc
@@ -23,6 +23,7 @@ from svc_runtime.errors import (
 from svc_runtime.logs import get_logger
 from svc_runtime.mesh_token import Caller, CallerKind
 from svc_runtime.rpc_status import error_from_rpc
+from trellis.analytics.v1 import analytics_service_pb2_grpc, projection_service_pb2_grpc
 from trellis.attribution.v1 import attribution_service_pb2_grpc
 from trellis.auth.v1 import auth_service_pb2_grpc
 from trellis.capture.v1 import capture_service_pb2_grpc
@@ -64,6 +65,16 @@ class ApiCall:
         return capture_service_pb2_grpc.CaptureServiceStub(self.call.gateway.channels.capture)
 
     @property
+    def analytics(self) -> "analytics_service_pb2_grpc.AnalyticsServiceAsyncStub":
+        """The reports of analytics_svc, for ``ask`` and ``follow``."""
+        return analytics_service_pb2_grpc.AnalyticsServiceStub(self.call.gateway.channels.analytics)
+
+    @property
+    def projection(self) -> "projection_service_pb2_grpc.ProjectionServiceAsyncStub":
+        """What analytics_svc is told about its reading, for ``ask``."""
+        return projection_service_pb2_grpc.ProjectionServiceStub(self.call.gateway.channels.analytics)
+
+    @property
     def warden(self) -> "auth_service_pb2_grpc.AuthServiceAsyncStub":
         """The RPCs of Warden, for ``ask``."""
         return auth_service_pb2_grpc.AuthServiceStub(self.call.gateway.channels.auth)
@@ -89,17 +100,44 @@ class ApiCall:
         return value
 
     async def ask(
-        self, method: "grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT]", request: RequestT
+        self,
+        method: "grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT]",
+        request: RequestT,
+        *,
+        seconds: float | None = None,
     ) -> ResponseT:
-        """Call a service for the caller; raise what it raised, or why it could not be asked."""
+        """Call a service for the caller; raise what it raised, or why it could not be asked.
+
+        ``seconds`` is how long it may take, by default the setting ``api_seconds``.
+        """
         gateway = self.call.gateway
-        seconds = gateway.settings.api_seconds
+        seconds = seconds or gateway.settings.api_seconds
         metadata = gateway.credentials.as_caller(self._caller)
         try:
             with self._propagated() as traceparent:
                 return await method(request, metadata=(*metadata, *traceparent), timeout=seconds)
         except grpc.aio.AioRpcError as error:
             raise _explained(error_from_rpc(error), seconds) from None
+
+    async def follow(
+        self,
+        method: "grpc.aio.UnaryStreamMultiCallable[RequestT, ResponseT]",
+        request: RequestT,
+        *,
+        seconds: float | None = None,
+    ) -> AsyncGenerator[ResponseT, None]:
+        """Call a service that answers with a stream; ``seconds`` bounds all of it. Closing this cancels the call."""
+        gateway = self.call.gateway
+        metadata = gateway.credentials.as_caller(self._caller)
+        with self._propagated() as traceparent:
+            stream = method(request, metadata=(*metadata, *traceparent), timeout=seconds)
+        try:
+            async for message in stream:
+                yield message
+        except grpc.aio.AioRpcError as error:
+            raise _explained(error_from_rpc(error), seconds or 0) from None
+        finally:
+            stream.cancel()
 
     @contextlib.contextmanager
     def _propagated(self) -> Iterator[tuple[tuple[str, str], ...]]:

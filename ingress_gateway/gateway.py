@@ -29,6 +29,7 @@ class Channels:
     auth: grpc.aio.Channel
     attribution: grpc.aio.Channel
     capture: grpc.aio.Channel
+    analytics: grpc.aio.Channel
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,8 +64,9 @@ async def build(
         auth=open_channel(mesh, settings.auth_target),
         attribution=open_channel(mesh, settings.attribution_target),
         capture=open_channel(mesh, settings.capture_target),
+        analytics=open_channel(mesh, settings.analytics_target),
     )
-    for channel in (channels.auth, channels.attribution, channels.capture):
+    for channel in (channels.auth, channels.attribution, channels.capture, channels.analytics):
         stack.push_async_callback(channel.close)
 
     journal = await _open_journal(settings, settings.worker, stack)

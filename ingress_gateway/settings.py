@@ -36,6 +36,8 @@ class GatewaySettings(BaseSettings):
     """attribution_svc's gRPC address."""
     capture_target: str = "127.0.0.1:50053"
     """capture_svc's gRPC address."""
+    analytics_target: str = "127.0.0.1:50054"
+    """analytics_svc's gRPC address."""
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = (
         ipaddress.ip_network("127.0.0.0/8"),
         ipaddress.ip_network("::1/128"),
@@ -71,6 +73,8 @@ class GatewaySettings(BaseSettings):
     """Slowest honest pace of a body."""
     api_seconds: float = Field(default=10.0, gt=0)
     """Longest time that a management or query call waits for a service."""
+    query_seconds: float = Field(default=60.0, gt=0)
+    """Longest time that a report or a statement may take."""
     idle_seconds: float = Field(default=75.0, gt=0)
     """How long an idle connection is kept."""
     max_connections: int = Field(default=20_000, ge=10)

@@ -22,6 +22,7 @@ class Code(enum.Enum):
     FAILED_PRECONDITION = (9, 409)
     TOO_LARGE = (8, 413)
     ENCODING_UNSUPPORTED = (3, 415)
+    QUERY_LIMIT = (8, 422)
     RATE_LIMITED = (8, 429)
     INTERNAL = (13, 500)
     UNAVAILABLE = (14, 503)
@@ -130,6 +131,21 @@ class TooLargeError(TrellisError):
     """Over a size limit, which the text names."""
 
     code = Code.TOO_LARGE
+
+
+class QueryLimitError(TrellisError):
+    """A query would use more than it may; the text names the limit and how to narrow the question."""
+
+    code = Code.QUERY_LIMIT
+
+
+class RateLimitedError(TrellisError):
+    """More than the caller may do at once; try again later."""
+
+    code = Code.RATE_LIMITED
+
+    def __init__(self, message: str, *, retry_after_seconds: float = 1.0) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds)
 
 
 class UnavailableError(TrellisError):

@@ -8,6 +8,7 @@ SCOPES = frozenset(
         "campaigns:read",
         "campaigns:write",
         "analytics:read",
+        "analytics:write",
         "keys:read",
         "keys:write",
         "domains:read",

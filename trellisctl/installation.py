@@ -27,6 +27,8 @@ class Installation:
     """gRPC target of attribution_svc."""
     capture_target: str
     """gRPC target of capture_svc."""
+    analytics_target: str
+    """gRPC target of analytics_svc."""
     http_url: str
     """The gateway, for example ``http://127.0.0.1:8080``; no slash at the end."""
 
@@ -50,6 +52,8 @@ class InstallationSettings(BaseSettings):
     """gRPC target of attribution_svc."""
     capture_target: str = "127.0.0.1:50053"
     """gRPC target of capture_svc."""
+    analytics_target: str = "127.0.0.1:50054"
+    """gRPC target of analytics_svc."""
     url: str = "http://127.0.0.1:8080"
     """The gateway."""
 
@@ -67,6 +71,7 @@ def read_installation(data_dir: Path | None) -> Installation:
             auth_target=settings.auth_target,
             attribution_target=settings.attribution_target,
             capture_target=settings.capture_target,
+            analytics_target=settings.analytics_target,
             http_url=settings.url.rstrip("/"),
         )
     held = _read_file((data_dir or settings.data_dir) / FILE_NAME)
@@ -76,6 +81,7 @@ def read_installation(data_dir: Path | None) -> Installation:
         auth_target=settings.auth_target if "auth_target" in given else held.auth_target,
         attribution_target=settings.attribution_target if "attribution_target" in given else held.attribution_target,
         capture_target=settings.capture_target if "capture_target" in given else held.capture_target,
+        analytics_target=settings.analytics_target if "analytics_target" in given else held.analytics_target,
         http_url=settings.url.rstrip("/") if "url" in given else held.http_url,
     )
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from analytics_svc.statement import Rows, Statement
+
 
 @dataclass(frozen=True, slots=True)
 class Bookmark:
@@ -48,5 +50,17 @@ class ReadingStore(Protocol):
         A process that is killed in the middle leaves some events without the bookmark. Whoever goes on from the
         bookmark that is there gets them again, cut into pages in any way, and each is in the reading once: what was
         added is told by its event id.
+        """
+        ...
+
+
+class ReadingReader(Protocol):
+    """Questions to the reading. Any number at a time; each sees whole pages only."""
+
+    async def rows(self, statement: Statement) -> Rows:
+        """Return the answer, in memory: at most 100,000 rows.
+
+        Raise QueryLimitError, with how to narrow the question, where it would use more than it may; UnavailableError.
+        A cancelled call ends the query.
         """
         ...

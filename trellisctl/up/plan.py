@@ -102,6 +102,7 @@ class _Planner:
             auth_target=self._targets["auth"],
             attribution_target=self._targets["attribution"],
             capture_target=self._targets["capture"],
+            analytics_target=self._targets["analytics"],
             http_url=self._url,
         )
 
@@ -158,6 +159,7 @@ class _Planner:
             "ANALYTICS_LISTEN": self._targets["analytics"],
             "ANALYTICS_CLICKHOUSE_DSN": self._clickhouse("ANALYTICS_CLICKHOUSE_DSN", self._directory.analytics),
             "ANALYTICS_CAPTURE_TARGET": self._targets["capture"],
+            "ANALYTICS_AUTH_TARGET": self._targets["auth"],
         }
         return self._service("analytics_svc", "analytics", own, ANALYTICS_STAGE)
 
@@ -172,6 +174,7 @@ class _Planner:
             "GATEWAY_AUTH_TARGET": self._targets["auth"],
             "GATEWAY_ATTRIBUTION_TARGET": self._targets["attribution"],
             "GATEWAY_CAPTURE_TARGET": self._targets["capture"],
+            "GATEWAY_ANALYTICS_TARGET": self._targets["analytics"],
         }
         return ChildSpec(
             name=f"gateway-{index}",

@@ -188,6 +188,7 @@ async def running_worker(
             "auth_target": nowhere,
             "attribution_target": nowhere,
             "capture_target": nowhere,
+            "analytics_target": nowhere,
             "batch_ms": 10_000,
             "redirect_budget_ms": 1000,
             "journal_segment_bytes": 1024 * 1024,

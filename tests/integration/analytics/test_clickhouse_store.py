@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from analytics_svc.convert import page_from_pb
+from analytics_svc.convert.feed import page_from_pb
 from analytics_svc.store import Page, ReadingStore, clickhouse
 from analytics_svc.store import connect as connect_module
 from analytics_svc.store.clickhouse import MIGRATIONS, ClickHouseReadingStore

@@ -172,7 +172,7 @@ def test_the_data_directory_of_trellis_up_says_where_and_with_which_secret(
 ) -> None:
     monkeypatch.delenv("TRELLIS_MESH_SECRET", raising=False)
     monkeypatch.delenv("TRELLIS_AUTH_TARGET", raising=False)
-    write_installation(tmp_path, Installation(SECRET, target, "unused:1", "unused:2", "http://unused"))
+    write_installation(tmp_path, Installation(SECRET, target, "unused:1", "unused:2", "unused:3", "http://unused"))
     assert "org_" in Trellis()("org", "create", "By directory", "--data-dir", str(tmp_path))
 
 

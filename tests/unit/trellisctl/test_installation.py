@@ -11,13 +11,22 @@ HELD = Installation(
     auth_target="127.0.0.1:1",
     attribution_target="127.0.0.1:2",
     capture_target="127.0.0.1:3",
+    analytics_target="127.0.0.1:5",
     http_url="http://127.0.0.1:4",
 )
 
 
 @pytest.fixture(autouse=True)
 def _empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("MESH_SECRET", "AUTH_TARGET", "ATTRIBUTION_TARGET", "CAPTURE_TARGET", "URL", "DATA_DIR"):
+    for name in (
+        "MESH_SECRET",
+        "AUTH_TARGET",
+        "ATTRIBUTION_TARGET",
+        "CAPTURE_TARGET",
+        "ANALYTICS_TARGET",
+        "URL",
+        "DATA_DIR",
+    ):
         monkeypatch.delenv(f"TRELLIS_{name}", raising=False)
     monkeypatch.chdir(tmp_path)
 
@@ -72,6 +81,7 @@ def test_with_a_secret_in_the_environment_no_local_file_mixes_in(
         ("TRELLIS_AUTH_TARGET", "auth_target"),
         ("TRELLIS_ATTRIBUTION_TARGET", "attribution_target"),
         ("TRELLIS_CAPTURE_TARGET", "capture_target"),
+        ("TRELLIS_ANALYTICS_TARGET", "analytics_target"),
         ("TRELLIS_URL", "http_url"),
     ],
 )

@@ -27,7 +27,7 @@ from trellis.capture.v1 import event_pb2 as trellis_dot_capture_dot_v1_dot_event
 from trellis.type.v1 import access_pb2 as trellis_dot_type_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(trellis/capture/v1/capture_service.proto\x12\x12trellis.capture.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1etrellis/capture/v1/event.proto\x1a\x1ctrellis/type/v1/access.proto\"\xb6\x01\n\x0e\x43\x61ptureRequest\x12\x31\n\x05hello\x18\x01 \x01(\x0b\x32 .trellis.capture.v1.JournalHelloH\x00\x12\x31\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32 .trellis.capture.v1.JournalBatchH\x00\x12\x33\n\x06status\x18\x03 \x01(\x0b\x32!.trellis.capture.v1.JournalStatusH\x00\x42\t\n\x07message\"2\n\x0cJournalHello\x12\x12\n\njournal_id\x18\x01 \x01(\t\x12\x0e\n\x06sender\x18\x02 \x01(\t\"\xa6\x01\n\x0cJournalBatch\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x15\n\rlast_sequence\x18\x02 \x01(\x04\x12\x0e\n\x06\x65vents\x18\x03 \x01(\x0c\x12\x35\n\x06\x63ounts\x18\x04 \x03(\x0b\x32%.trellis.capture.v1.OrganizationCount\x12\x10\n\x08is_keyed\x18\x05 \x01(\x08\x12\x14\n\x0ctraceparents\x18\x06 \x03(\t\"A\n\x11OrganizationCount\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x13\n\x0b\x65vent_count\x18\x02 \x01(\x04\"a\n\rJournalStatus\x12\x18\n\x10settled_sequence\x18\x01 \x01(\x04\x12\x36\n\x07pending\x18\x02 \x03(\x0b\x32%.trellis.capture.v1.OrganizationCount\"#\n\x0f\x43\x61ptureResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"A\n\x14\x43\x61ptureEventsRequest\x12)\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x19.trellis.capture.v1.Event\"K\n\x15\x43\x61ptureEventsResponse\x12\x32\n\x08outcomes\x18\x01 \x03(\x0b\x32 .trellis.capture.v1.EventOutcome\"^\n\x0c\x45ventOutcome\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12,\n\x07outcome\x18\x02 \x01(\x0e\x32\x1b.trellis.capture.v1.Outcome\x12\x0e\n\x06reason\x18\x03 \x01(\t\"M\n\x10SubscribeRequest\x12\x10\n\x08\x66ollower\x18\x01 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\x0c\x12\x17\n\x0fmax_event_count\x18\x03 \x01(\r\"|\n\x11SubscribeResponse\x12\x0e\n\x06\x65vents\x18\x01 \x01(\x0c\x12\x13\n\x0b\x65vent_count\x18\x02 \x01(\r\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\x0c\x12\x32\n\x0ewatermark_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"#\n\x0fGetEventRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\"m\n\x10GetEventResponse\x12(\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x19.trellis.capture.v1.Event\x12/\n\x0bingest_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf2\x01\n\x11ListEventsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nevent_type\x18\x05 \x01(\x0c\x12\x10\n\x08\x63lick_id\x18\x06 \x01(\x0c\x12\x13\n\x0b\x63\x61mpaign_id\x18\x07 \x01(\t\x12\x0f\n\x07user_id\x18\x08 \x01(\t\x12\x0c\n\x04mark\x18\t \x01(\t\"X\n\x12ListEventsResponse\x12)\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x19.trellis.capture.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"W\n\x15ListQuarantineRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x17\n\x0forganization_id\x18\x03 \x01(\t\"\xcd\x01\n\x10QuarantinedEvent\x12\x15\n\rquarantine_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x33\n\x0fquarantine_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x05\x65vent\x18\x05 \x01(\x0c\x42\x04\x88\xb5\x18\x01\x12/\n\x0breplay_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"f\n\x16ListQuarantineResponse\x12\x33\n\x05items\x18\x01 \x03(\x0b\x32$.trellis.capture.v1.QuarantinedEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"J\n\x17ReplayQuarantineRequest\x12\x16\n\x0equarantine_ids\x18\x01 \x03(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\"_\n\x18ReplayQuarantineResponse\x12\x14\n\x0cstored_count\x18\x01 \x01(\x04\x12\x17\n\x0f\x64uplicate_count\x18\x02 \x01(\x04\x12\x14\n\x0c\x66\x61iled_count\x18\x03 \x01(\x04\"\x12\n\x10GetLedgerRequest\"\xf0\x01\n\x11GetLedgerResponse\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x16\n\x0ereceived_count\x18\x02 \x01(\x04\x12\x14\n\x0cstored_count\x18\x03 \x01(\x04\x12\x17\n\x0f\x64uplicate_count\x18\x04 \x01(\x04\x12\x19\n\x11quarantined_count\x18\x05 \x01(\x04\x12\x15\n\rjournal_count\x18\x06 \x01(\x04\x12\x19\n\x11unaccounted_count\x18\x07 \x01(\x03\x12.\n\nas_of_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*f\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x12\n\x0eOUTCOME_STORED\x10\x01\x12\x15\n\x11OUTCOME_DUPLICATE\x10\x02\x12\x17\n\x13OUTCOME_QUARANTINED\x10\x03\x32\x89\x07\n\x0e\x43\x61ptureService\x12^\n\x07\x43\x61pture\x12\".trellis.capture.v1.CaptureRequest\x1a#.trellis.capture.v1.CaptureResponse\"\x06\x8a\xb5\x18\x02\x08\x02(\x01\x30\x01\x12{\n\rCaptureEvents\x12(.trellis.capture.v1.CaptureEventsRequest\x1a).trellis.capture.v1.CaptureEventsResponse\"\x15\x8a\xb5\x18\x11\x08\x03\x12\rtraffic:write\x12\x62\n\tSubscribe\x12$.trellis.capture.v1.SubscribeRequest\x1a%.trellis.capture.v1.SubscribeResponse\"\x06\x8a\xb5\x18\x02\x08\x02\x30\x01\x12k\n\x08GetEvent\x12#.trellis.capture.v1.GetEventRequest\x1a$.trellis.capture.v1.GetEventResponse\"\x14\x8a\xb5\x18\x10\x08\x03\x12\x0ctraffic:read\x12q\n\nListEvents\x12%.trellis.capture.v1.ListEventsRequest\x1a&.trellis.capture.v1.ListEventsResponse\"\x14\x8a\xb5\x18\x10\x08\x03\x12\x0ctraffic:read\x12o\n\x0eListQuarantine\x12).trellis.capture.v1.ListQuarantineRequest\x1a*.trellis.capture.v1.ListQuarantineResponse\"\x06\x8a\xb5\x18\x02\x08\x04\x12u\n\x10ReplayQuarantine\x12+.trellis.capture.v1.ReplayQuarantineRequest\x1a,.trellis.capture.v1.ReplayQuarantineResponse\"\x06\x8a\xb5\x18\x02\x08\x04\x12n\n\tGetLedger\x12$.trellis.capture.v1.GetLedgerRequest\x1a%.trellis.capture.v1.GetLedgerResponse\"\x14\x8a\xb5\x18\x10\x08\x03\x12\x0ctraffic:readb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(trellis/capture/v1/capture_service.proto\x12\x12trellis.capture.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1etrellis/capture/v1/event.proto\x1a\x1ctrellis/type/v1/access.proto\"\xb6\x01\n\x0e\x43\x61ptureRequest\x12\x31\n\x05hello\x18\x01 \x01(\x0b\x32 .trellis.capture.v1.JournalHelloH\x00\x12\x31\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32 .trellis.capture.v1.JournalBatchH\x00\x12\x33\n\x06status\x18\x03 \x01(\x0b\x32!.trellis.capture.v1.JournalStatusH\x00\x42\t\n\x07message\"2\n\x0cJournalHello\x12\x12\n\njournal_id\x18\x01 \x01(\t\x12\x0e\n\x06sender\x18\x02 \x01(\t\"\xa6\x01\n\x0cJournalBatch\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x15\n\rlast_sequence\x18\x02 \x01(\x04\x12\x0e\n\x06\x65vents\x18\x03 \x01(\x0c\x12\x35\n\x06\x63ounts\x18\x04 \x03(\x0b\x32%.trellis.capture.v1.OrganizationCount\x12\x10\n\x08is_keyed\x18\x05 \x01(\x08\x12\x14\n\x0ctraceparents\x18\x06 \x03(\t\"A\n\x11OrganizationCount\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x13\n\x0b\x65vent_count\x18\x02 \x01(\x04\"a\n\rJournalStatus\x12\x18\n\x10settled_sequence\x18\x01 \x01(\x04\x12\x36\n\x07pending\x18\x02 \x03(\x0b\x32%.trellis.capture.v1.OrganizationCount\"#\n\x0f\x43\x61ptureResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"A\n\x14\x43\x61ptureEventsRequest\x12)\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x19.trellis.capture.v1.Event\"K\n\x15\x43\x61ptureEventsResponse\x12\x32\n\x08outcomes\x18\x01 \x03(\x0b\x32 .trellis.capture.v1.EventOutcome\"^\n\x0c\x45ventOutcome\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12,\n\x07outcome\x18\x02 \x01(\x0e\x32\x1b.trellis.capture.v1.Outcome\x12\x0e\n\x06reason\x18\x03 \x01(\t\"M\n\x10SubscribeRequest\x12\x10\n\x08\x66ollower\x18\x01 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\x0c\x12\x17\n\x0fmax_event_count\x18\x03 \x01(\r\"|\n\x11SubscribeResponse\x12\x0e\n\x06\x65vents\x18\x01 \x01(\x0c\x12\x13\n\x0b\x65vent_count\x18\x02 \x01(\r\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\x0c\x12\x32\n\x0ewatermark_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb3\x01\n\x11ReadEventsRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\x0c\x12\x17\n\x0fmax_event_count\x18\x05 \x01(\r\"I\n\x12ReadEventsResponse\x12\x0e\n\x06\x65vents\x18\x01 \x01(\x0c\x12\x13\n\x0b\x65vent_count\x18\x02 \x01(\r\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\x0c\"4\n\x19\x43ountEventsByMonthRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\"L\n\x1a\x43ountEventsByMonthResponse\x12.\n\x06months\x18\x01 \x03(\x0b\x32\x1e.trellis.capture.v1.MonthCount\"Q\n\nMonthCount\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x65vent_count\x18\x02 \x01(\x04\"#\n\x0fGetEventRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\"m\n\x10GetEventResponse\x12(\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x19.trellis.capture.v1.Event\x12/\n\x0bingest_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf2\x01\n\x11ListEventsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nevent_type\x18\x05 \x01(\x0c\x12\x10\n\x08\x63lick_id\x18\x06 \x01(\x0c\x12\x13\n\x0b\x63\x61mpaign_id\x18\x07 \x01(\t\x12\x0f\n\x07user_id\x18\x08 \x01(\t\x12\x0c\n\x04mark\x18\t \x01(\t\"X\n\x12ListEventsResponse\x12)\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x19.trellis.capture.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"W\n\x15ListQuarantineRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x17\n\x0forganization_id\x18\x03 \x01(\t\"\xcd\x01\n\x10QuarantinedEvent\x12\x15\n\rquarantine_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x33\n\x0fquarantine_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x05\x65vent\x18\x05 \x01(\x0c\x42\x04\x88\xb5\x18\x01\x12/\n\x0breplay_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"f\n\x16ListQuarantineResponse\x12\x33\n\x05items\x18\x01 \x03(\x0b\x32$.trellis.capture.v1.QuarantinedEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"J\n\x17ReplayQuarantineRequest\x12\x16\n\x0equarantine_ids\x18\x01 \x03(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\"_\n\x18ReplayQuarantineResponse\x12\x14\n\x0cstored_count\x18\x01 \x01(\x04\x12\x17\n\x0f\x64uplicate_count\x18\x02 \x01(\x04\x12\x14\n\x0c\x66\x61iled_count\x18\x03 \x01(\x04\"\x12\n\x10GetLedgerRequest\"\xf0\x01\n\x11GetLedgerResponse\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x16\n\x0ereceived_count\x18\x02 \x01(\x04\x12\x14\n\x0cstored_count\x18\x03 \x01(\x04\x12\x17\n\x0f\x64uplicate_count\x18\x04 \x01(\x04\x12\x19\n\x11quarantined_count\x18\x05 \x01(\x04\x12\x15\n\rjournal_count\x18\x06 \x01(\x04\x12\x19\n\x11unaccounted_count\x18\x07 \x01(\x03\x12.\n\nas_of_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*f\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x12\n\x0eOUTCOME_STORED\x10\x01\x12\x15\n\x11OUTCOME_DUPLICATE\x10\x02\x12\x17\n\x13OUTCOME_QUARANTINED\x10\x03\x32\xed\x08\n\x0e\x43\x61ptureService\x12^\n\x07\x43\x61pture\x12\".trellis.capture.v1.CaptureRequest\x1a#.trellis.capture.v1.CaptureResponse\"\x06\x8a\xb5\x18\x02\x08\x02(\x01\x30\x01\x12{\n\rCaptureEvents\x12(.trellis.capture.v1.CaptureEventsRequest\x1a).trellis.capture.v1.CaptureEventsResponse\"\x15\x8a\xb5\x18\x11\x08\x03\x12\rtraffic:write\x12\x62\n\tSubscribe\x12$.trellis.capture.v1.SubscribeRequest\x1a%.trellis.capture.v1.SubscribeResponse\"\x06\x8a\xb5\x18\x02\x08\x02\x30\x01\x12\x65\n\nReadEvents\x12%.trellis.capture.v1.ReadEventsRequest\x1a&.trellis.capture.v1.ReadEventsResponse\"\x06\x8a\xb5\x18\x02\x08\x02\x30\x01\x12{\n\x12\x43ountEventsByMonth\x12-.trellis.capture.v1.CountEventsByMonthRequest\x1a..trellis.capture.v1.CountEventsByMonthResponse\"\x06\x8a\xb5\x18\x02\x08\x02\x12k\n\x08GetEvent\x12#.trellis.capture.v1.GetEventRequest\x1a$.trellis.capture.v1.GetEventResponse\"\x14\x8a\xb5\x18\x10\x08\x03\x12\x0ctraffic:read\x12q\n\nListEvents\x12%.trellis.capture.v1.ListEventsRequest\x1a&.trellis.capture.v1.ListEventsResponse\"\x14\x8a\xb5\x18\x10\x08\x03\x12\x0ctraffic:read\x12o\n\x0eListQuarantine\x12).trellis.capture.v1.ListQuarantineRequest\x1a*.trellis.capture.v1.ListQuarantineResponse\"\x06\x8a\xb5\x18\x02\x08\x04\x12u\n\x10ReplayQuarantine\x12+.trellis.capture.v1.ReplayQuarantineRequest\x1a,.trellis.capture.v1.ReplayQuarantineResponse\"\x06\x8a\xb5\x18\x02\x08\x04\x12n\n\tGetLedger\x12$.trellis.capture.v1.GetLedgerRequest\x1a%.trellis.capture.v1.GetLedgerResponse\"\x14\x8a\xb5\x18\x10\x08\x03\x12\x0ctraffic:readb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,6 +42,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CAPTURESERVICE'].methods_by_name['CaptureEvents']._serialized_options = b'\212\265\030\021\010\003\022\rtraffic:write'
   _globals['_CAPTURESERVICE'].methods_by_name['Subscribe']._loaded_options = None
   _globals['_CAPTURESERVICE'].methods_by_name['Subscribe']._serialized_options = b'\212\265\030\002\010\002'
+  _globals['_CAPTURESERVICE'].methods_by_name['ReadEvents']._loaded_options = None
+  _globals['_CAPTURESERVICE'].methods_by_name['ReadEvents']._serialized_options = b'\212\265\030\002\010\002'
+  _globals['_CAPTURESERVICE'].methods_by_name['CountEventsByMonth']._loaded_options = None
+  _globals['_CAPTURESERVICE'].methods_by_name['CountEventsByMonth']._serialized_options = b'\212\265\030\002\010\002'
   _globals['_CAPTURESERVICE'].methods_by_name['GetEvent']._loaded_options = None
   _globals['_CAPTURESERVICE'].methods_by_name['GetEvent']._serialized_options = b'\212\265\030\020\010\003\022\014traffic:read'
   _globals['_CAPTURESERVICE'].methods_by_name['ListEvents']._loaded_options = None
@@ -52,8 +56,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CAPTURESERVICE'].methods_by_name['ReplayQuarantine']._serialized_options = b'\212\265\030\002\010\004'
   _globals['_CAPTURESERVICE'].methods_by_name['GetLedger']._loaded_options = None
   _globals['_CAPTURESERVICE'].methods_by_name['GetLedger']._serialized_options = b'\212\265\030\020\010\003\022\014traffic:read'
-  _globals['_OUTCOME']._serialized_start=2533
-  _globals['_OUTCOME']._serialized_end=2635
+  _globals['_OUTCOME']._serialized_start=3005
+  _globals['_OUTCOME']._serialized_end=3107
   _globals['_CAPTUREREQUEST']._serialized_start=160
   _globals['_CAPTUREREQUEST']._serialized_end=342
   _globals['_JOURNALHELLO']._serialized_start=344
@@ -76,28 +80,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUBSCRIBEREQUEST']._serialized_end=1085
   _globals['_SUBSCRIBERESPONSE']._serialized_start=1087
   _globals['_SUBSCRIBERESPONSE']._serialized_end=1211
-  _globals['_GETEVENTREQUEST']._serialized_start=1213
-  _globals['_GETEVENTREQUEST']._serialized_end=1248
-  _globals['_GETEVENTRESPONSE']._serialized_start=1250
-  _globals['_GETEVENTRESPONSE']._serialized_end=1359
-  _globals['_LISTEVENTSREQUEST']._serialized_start=1362
-  _globals['_LISTEVENTSREQUEST']._serialized_end=1604
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=1606
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=1694
-  _globals['_LISTQUARANTINEREQUEST']._serialized_start=1696
-  _globals['_LISTQUARANTINEREQUEST']._serialized_end=1783
-  _globals['_QUARANTINEDEVENT']._serialized_start=1786
-  _globals['_QUARANTINEDEVENT']._serialized_end=1991
-  _globals['_LISTQUARANTINERESPONSE']._serialized_start=1993
-  _globals['_LISTQUARANTINERESPONSE']._serialized_end=2095
-  _globals['_REPLAYQUARANTINEREQUEST']._serialized_start=2097
-  _globals['_REPLAYQUARANTINEREQUEST']._serialized_end=2171
-  _globals['_REPLAYQUARANTINERESPONSE']._serialized_start=2173
-  _globals['_REPLAYQUARANTINERESPONSE']._serialized_end=2268
-  _globals['_GETLEDGERREQUEST']._serialized_start=2270
-  _globals['_GETLEDGERREQUEST']._serialized_end=2288
-  _globals['_GETLEDGERRESPONSE']._serialized_start=2291
-  _globals['_GETLEDGERRESPONSE']._serialized_end=2531
-  _globals['_CAPTURESERVICE']._serialized_start=2638
-  _globals['_CAPTURESERVICE']._serialized_end=3543
+  _globals['_READEVENTSREQUEST']._serialized_start=1214
+  _globals['_READEVENTSREQUEST']._serialized_end=1393
+  _globals['_READEVENTSRESPONSE']._serialized_start=1395
+  _globals['_READEVENTSRESPONSE']._serialized_end=1468
+  _globals['_COUNTEVENTSBYMONTHREQUEST']._serialized_start=1470
+  _globals['_COUNTEVENTSBYMONTHREQUEST']._serialized_end=1522
+  _globals['_COUNTEVENTSBYMONTHRESPONSE']._serialized_start=1524
+  _globals['_COUNTEVENTSBYMONTHRESPONSE']._serialized_end=1600
+  _globals['_MONTHCOUNT']._serialized_start=1602
+  _globals['_MONTHCOUNT']._serialized_end=1683
+  _globals['_GETEVENTREQUEST']._serialized_start=1685
+  _globals['_GETEVENTREQUEST']._serialized_end=1720
+  _globals['_GETEVENTRESPONSE']._serialized_start=1722
+  _globals['_GETEVENTRESPONSE']._serialized_end=1831
+  _globals['_LISTEVENTSREQUEST']._serialized_start=1834
+  _globals['_LISTEVENTSREQUEST']._serialized_end=2076
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=2078
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=2166
+  _globals['_LISTQUARANTINEREQUEST']._serialized_start=2168
+  _globals['_LISTQUARANTINEREQUEST']._serialized_end=2255
+  _globals['_QUARANTINEDEVENT']._serialized_start=2258
+  _globals['_QUARANTINEDEVENT']._serialized_end=2463
+  _globals['_LISTQUARANTINERESPONSE']._serialized_start=2465
+  _globals['_LISTQUARANTINERESPONSE']._serialized_end=2567
+  _globals['_REPLAYQUARANTINEREQUEST']._serialized_start=2569
+  _globals['_REPLAYQUARANTINEREQUEST']._serialized_end=2643
+  _globals['_REPLAYQUARANTINERESPONSE']._serialized_start=2645
+  _globals['_REPLAYQUARANTINERESPONSE']._serialized_end=2740
+  _globals['_GETLEDGERREQUEST']._serialized_start=2742
+  _globals['_GETLEDGERREQUEST']._serialized_end=2760
+  _globals['_GETLEDGERRESPONSE']._serialized_start=2763
+  _globals['_GETLEDGERRESPONSE']._serialized_end=3003
+  _globals['_CAPTURESERVICE']._serialized_start=3110
+  _globals['_CAPTURESERVICE']._serialized_end=4243
 # @@protoc_insertion_point(module_scope)

@@ -50,6 +50,16 @@ class CaptureServiceStub:
                 request_serializer=trellis_dot_capture_dot_v1_dot_capture__service__pb2.SubscribeRequest.SerializeToString,
                 response_deserializer=trellis_dot_capture_dot_v1_dot_capture__service__pb2.SubscribeResponse.FromString,
                 _registered_method=True)
+        self.ReadEvents = channel.unary_stream(
+                '/trellis.capture.v1.CaptureService/ReadEvents',
+                request_serializer=trellis_dot_capture_dot_v1_dot_capture__service__pb2.ReadEventsRequest.SerializeToString,
+                response_deserializer=trellis_dot_capture_dot_v1_dot_capture__service__pb2.ReadEventsResponse.FromString,
+                _registered_method=True)
+        self.CountEventsByMonth = channel.unary_unary(
+                '/trellis.capture.v1.CaptureService/CountEventsByMonth',
+                request_serializer=trellis_dot_capture_dot_v1_dot_capture__service__pb2.CountEventsByMonthRequest.SerializeToString,
+                response_deserializer=trellis_dot_capture_dot_v1_dot_capture__service__pb2.CountEventsByMonthResponse.FromString,
+                _registered_method=True)
         self.GetEvent = channel.unary_unary(
                 '/trellis.capture.v1.CaptureService/GetEvent',
                 request_serializer=trellis_dot_capture_dot_v1_dot_capture__service__pb2.GetEventRequest.SerializeToString,
@@ -108,6 +118,21 @@ class CaptureServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadEvents(self, request, context):
+        """Streams stored events of a time range, in the order of organisation, time and id, and ends with the last one. What
+        is stored meanwhile may be missing. Resumable at any answer's cursor. Errors: INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CountEventsByMonth(self, request, context):
+        """Counts stored events by month (UTC). Errors: UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetEvent(self, request, context):
         """Returns one event of the caller's organisation, whole. Errors: NOT_FOUND, also for another organisation's event.
         """
@@ -161,6 +186,16 @@ def add_CaptureServiceServicer_to_server(servicer, server):
                     servicer.Subscribe,
                     request_deserializer=trellis_dot_capture_dot_v1_dot_capture__service__pb2.SubscribeRequest.FromString,
                     response_serializer=trellis_dot_capture_dot_v1_dot_capture__service__pb2.SubscribeResponse.SerializeToString,
+            ),
+            'ReadEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadEvents,
+                    request_deserializer=trellis_dot_capture_dot_v1_dot_capture__service__pb2.ReadEventsRequest.FromString,
+                    response_serializer=trellis_dot_capture_dot_v1_dot_capture__service__pb2.ReadEventsResponse.SerializeToString,
+            ),
+            'CountEventsByMonth': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountEventsByMonth,
+                    request_deserializer=trellis_dot_capture_dot_v1_dot_capture__service__pb2.CountEventsByMonthRequest.FromString,
+                    response_serializer=trellis_dot_capture_dot_v1_dot_capture__service__pb2.CountEventsByMonthResponse.SerializeToString,
             ),
             'GetEvent': grpc.unary_unary_rpc_method_handler(
                     servicer.GetEvent,
@@ -270,6 +305,60 @@ class CaptureService:
             '/trellis.capture.v1.CaptureService/Subscribe',
             trellis_dot_capture_dot_v1_dot_capture__service__pb2.SubscribeRequest.SerializeToString,
             trellis_dot_capture_dot_v1_dot_capture__service__pb2.SubscribeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/trellis.capture.v1.CaptureService/ReadEvents',
+            trellis_dot_capture_dot_v1_dot_capture__service__pb2.ReadEventsRequest.SerializeToString,
+            trellis_dot_capture_dot_v1_dot_capture__service__pb2.ReadEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountEventsByMonth(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trellis.capture.v1.CaptureService/CountEventsByMonth',
+            trellis_dot_capture_dot_v1_dot_capture__service__pb2.CountEventsByMonthRequest.SerializeToString,
+            trellis_dot_capture_dot_v1_dot_capture__service__pb2.CountEventsByMonthResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,12 @@ class CaptureServiceStub:
     """Feeds every stored event of all organisations to a follower, each once after the given cursor, and waits for more.
     Order holds within a journal. Resumable at any answer's cursor. Errors: INVALID_ARGUMENT (bad cursor), UNAVAILABLE.
     """
+    ReadEvents: _grpc.UnaryStreamMultiCallable[_capture_service_pb2.ReadEventsRequest, _capture_service_pb2.ReadEventsResponse]
+    """Streams stored events of a time range, in the order of organisation, time and id, and ends with the last one. What
+    is stored meanwhile may be missing. Resumable at any answer's cursor. Errors: INVALID_ARGUMENT, UNAVAILABLE.
+    """
+    CountEventsByMonth: _grpc.UnaryUnaryMultiCallable[_capture_service_pb2.CountEventsByMonthRequest, _capture_service_pb2.CountEventsByMonthResponse]
+    """Counts stored events by month (UTC). Errors: UNAVAILABLE."""
     GetEvent: _grpc.UnaryUnaryMultiCallable[_capture_service_pb2.GetEventRequest, _capture_service_pb2.GetEventResponse]
     """Returns one event of the caller's organisation, whole. Errors: NOT_FOUND, also for another organisation's event."""
     ListEvents: _grpc.UnaryUnaryMultiCallable[_capture_service_pb2.ListEventsRequest, _capture_service_pb2.ListEventsResponse]
@@ -81,6 +87,12 @@ class CaptureServiceAsyncStub(CaptureServiceStub):
     """Feeds every stored event of all organisations to a follower, each once after the given cursor, and waits for more.
     Order holds within a journal. Resumable at any answer's cursor. Errors: INVALID_ARGUMENT (bad cursor), UNAVAILABLE.
     """
+    ReadEvents: _aio.UnaryStreamMultiCallable[_capture_service_pb2.ReadEventsRequest, _capture_service_pb2.ReadEventsResponse]  # type: ignore[assignment]
+    """Streams stored events of a time range, in the order of organisation, time and id, and ends with the last one. What
+    is stored meanwhile may be missing. Resumable at any answer's cursor. Errors: INVALID_ARGUMENT, UNAVAILABLE.
+    """
+    CountEventsByMonth: _aio.UnaryUnaryMultiCallable[_capture_service_pb2.CountEventsByMonthRequest, _capture_service_pb2.CountEventsByMonthResponse]  # type: ignore[assignment]
+    """Counts stored events by month (UTC). Errors: UNAVAILABLE."""
     GetEvent: _aio.UnaryUnaryMultiCallable[_capture_service_pb2.GetEventRequest, _capture_service_pb2.GetEventResponse]  # type: ignore[assignment]
     """Returns one event of the caller's organisation, whole. Errors: NOT_FOUND, also for another organisation's event."""
     ListEvents: _aio.UnaryUnaryMultiCallable[_capture_service_pb2.ListEventsRequest, _capture_service_pb2.ListEventsResponse]  # type: ignore[assignment]
@@ -129,6 +141,24 @@ class CaptureServiceServicer(metaclass=_abc_1.ABCMeta):
         """Feeds every stored event of all organisations to a follower, each once after the given cursor, and waits for more.
         Order holds within a journal. Resumable at any answer's cursor. Errors: INVALID_ARGUMENT (bad cursor), UNAVAILABLE.
         """
+
+    @_abc_1.abstractmethod
+    def ReadEvents(
+        self,
+        request: _capture_service_pb2.ReadEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_capture_service_pb2.ReadEventsResponse], _abc.AsyncIterator[_capture_service_pb2.ReadEventsResponse]]:
+        """Streams stored events of a time range, in the order of organisation, time and id, and ends with the last one. What
+        is stored meanwhile may be missing. Resumable at any answer's cursor. Errors: INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def CountEventsByMonth(
+        self,
+        request: _capture_service_pb2.CountEventsByMonthRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_capture_service_pb2.CountEventsByMonthResponse, _abc.Awaitable[_capture_service_pb2.CountEventsByMonthResponse]]:
+        """Counts stored events by month (UTC). Errors: UNAVAILABLE."""
 
     @_abc_1.abstractmethod
     def GetEvent(

@@ -66,6 +66,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The organisation is suspended. HTTP 403, gRPC PERMISSION_DENIED."""
     ERROR_REASON_ORGANIZATION_UNKNOWN: _ErrorReason.ValueType  # 20
     """The organisation is not known: neither the host nor a key names one. HTTP 401, gRPC UNAUTHENTICATED."""
+    ERROR_REASON_SQL_REFUSED: _ErrorReason.ValueType  # 21
+    """The statement is not allowed; the text says why, where, and what is allowed. HTTP 400, gRPC INVALID_ARGUMENT."""
+    ERROR_REASON_QUERY_LIMIT: _ErrorReason.ValueType  # 22
+    """The query would use more than its limit, which the text names, with how to narrow it. HTTP 422, gRPC
+    RESOURCE_EXHAUSTED.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is what clients switch on: it travels as google.rpc.ErrorInfo.reason (without its prefix, domain
@@ -116,4 +122,10 @@ ERROR_REASON_ORGANIZATION_SUSPENDED: ErrorReason.ValueType  # 19
 """The organisation is suspended. HTTP 403, gRPC PERMISSION_DENIED."""
 ERROR_REASON_ORGANIZATION_UNKNOWN: ErrorReason.ValueType  # 20
 """The organisation is not known: neither the host nor a key names one. HTTP 401, gRPC UNAUTHENTICATED."""
+ERROR_REASON_SQL_REFUSED: ErrorReason.ValueType  # 21
+"""The statement is not allowed; the text says why, where, and what is allowed. HTTP 400, gRPC INVALID_ARGUMENT."""
+ERROR_REASON_QUERY_LIMIT: ErrorReason.ValueType  # 22
+"""The query would use more than its limit, which the text names, with how to narrow it. HTTP 422, gRPC
+RESOURCE_EXHAUSTED.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

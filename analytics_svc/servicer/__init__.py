@@ -1,0 +1,1 @@
+"""The RPCs of analytics_svc, a module for each subject."""

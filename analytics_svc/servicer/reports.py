@@ -1,0 +1,5 @@
+"""Reports: time series, breakdowns and campaigns."""
+
+
+class ReportMethods:
+    """The RPCs of reports."""

@@ -1,0 +1,5 @@
+"""Statements of organisations."""
+
+
+class SqlMethods:
+    """The RPCs of SQL."""

@@ -1,0 +1,67 @@
+"""A query as data: text of ours, and the values that it is about, which never become text."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from analytics_svc.slice import Slice
+from rule_language.sql import compile_sql
+
+ORGANIZATION = "organization"
+"""Name of the parameter that holds the caller's organisation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One SELECT."""
+
+    sql: str
+    """With ``{name:Type}`` where values belong."""
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    """The values by name."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """ClickHouse's settings, over those of the reader."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """An answer."""
+
+    names: tuple[str, ...]
+    rows: Sequence[Sequence[Any]]
+    rows_read: int
+    bytes_read: int
+    elapsed_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Where a statement looks: ``PREWHERE {prewhere} WHERE {where}``."""
+
+    prewhere: str
+    where: str
+    parameters: dict[str, object]
+
+
+def condition_of(part: Slice, *, prefix: str = "f") -> Condition:
+    """Return the condition that an event of the table ``events`` is in the slice.
+
+    The organisation and the time are compared in PREWHERE, on the reading itself: no other condition is evaluated on
+    another organisation's rows. ``prefix`` begins the names of the filter's parameters.
+    """
+    parameters: dict[str, object] = {
+        ORGANIZATION: part.organization_id,
+        "start_ms": int(part.start_time.timestamp() * 1000),
+        "end_ms": int(part.end_time.timestamp() * 1000),
+    }
+    prewhere = (
+        f"organization_id = {{{ORGANIZATION}:String}}"
+        " AND event_time >= fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC')"
+        " AND event_time < fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC')"
+    )
+    conditions = [] if part.includes_bots else ["is_bot = 0"]
+    if part.filter is not None:
+        compiled = compile_sql(part.filter, time_zone=part.time_zone, prefix=prefix)
+        conditions.append(f"({compiled.text})")
+        parameters |= compiled.parameters
+    return Condition(prewhere, " AND ".join(conditions) or "1", parameters)

@@ -1,0 +1,42 @@
+-- Counts of `events`, which answer dashboards. They are made of `events` alone and agree with it at all times.
+-- Unique counts are mergeable states of the same function that a query over `events` uses, so both give the same number.
+CREATE TABLE IF NOT EXISTS rollup_minute
+(
+    organization_id LowCardinality(String),
+    minute          DateTime('UTC') CODEC(Delta, ZSTD),
+    campaign_id     LowCardinality(String),
+    is_bot          UInt8,
+    -- Of `revenue`; '' where there is no value.
+    currency        LowCardinality(String),
+    events          SimpleAggregateFunction(sum, UInt64) CODEC(ZSTD),
+    clicks          SimpleAggregateFunction(sum, UInt64) CODEC(ZSTD),
+    conversions     SimpleAggregateFunction(sum, UInt64) CODEC(ZSTD),
+    revenue         SimpleAggregateFunction(sum, Decimal(38, 6)) CODEC(ZSTD),
+    users           AggregateFunction(uniqCombined64, String) CODEC(ZSTD),
+    sessions        AggregateFunction(uniqCombined64, String) CODEC(ZSTD)
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toYYYYMM(minute)
+ORDER BY (organization_id, minute, campaign_id, is_bot, currency)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1;
+-- One row per UTC day and value of one dimension; dimension '' is the day as a whole.
+CREATE TABLE IF NOT EXISTS rollup_day
+(
+    organization_id LowCardinality(String),
+    dimension       LowCardinality(String),
+    day             Date,
+    value           String CODEC(ZSTD),
+    campaign_id     LowCardinality(String),
+    is_bot          UInt8,
+    currency        LowCardinality(String),
+    events          SimpleAggregateFunction(sum, UInt64) CODEC(ZSTD),
+    clicks          SimpleAggregateFunction(sum, UInt64) CODEC(ZSTD),
+    conversions     SimpleAggregateFunction(sum, UInt64) CODEC(ZSTD),
+    revenue         SimpleAggregateFunction(sum, Decimal(38, 6)) CODEC(ZSTD),
+    users           AggregateFunction(uniqCombined64, String) CODEC(ZSTD),
+    sessions        AggregateFunction(uniqCombined64, String) CODEC(ZSTD)
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toYYYYMM(day)
+ORDER BY (organization_id, dimension, day, value, campaign_id, is_bot, currency)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
