@@ -1,0 +1,80 @@
+"""The roll-ups of ``events``: what one row counts for, written once for the roll-ups and for queries over events."""
+
+from collections.abc import Collection
+from datetime import date
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+DAY_DIMENSIONS = (
+    "event_type",
+    "source",
+    "medium",
+    "channel",
+    "campaign",
+    "campaign_id",
+    "placement",
+    "country",
+    "region",
+    "city",
+    "device_type",
+    "os",
+    "browser",
+    "language",
+    "referer_host",
+)
+"""The dimensions that ``rollup_day`` has; beside them '', the day as a whole."""
+
+_MEASURES = """
+    count() AS events,
+    countIf(event_type = 'click') AS clicks,
+    countIf(is_conversion = 1) AS conversions,
+    sumIf(toDecimal128(ifNull(value, 0), 6), is_conversion = 1) AS revenue,
+    uniqCombined64StateIf(user_id, user_id != '') AS users,
+    uniqCombined64StateIf(session_id, session_id != '') AS sessions
+"""
+_CURRENCY = "if(is_conversion = 1 AND isNotNull(value), currency, '')"
+_VALUES = ", ".join(f"('{name}', ifNull(toString({name}), ''))" for name in DAY_DIMENSIONS)
+
+
+def minute_rows(table: str, where: str = "1") -> str:
+    """Return the SELECT of the rows of ``rollup_minute`` that the rows of ``table`` make."""
+    return f"""
+SELECT organization_id, toStartOfMinute(toDateTime(event_time, 'UTC')) AS minute, campaign_id, is_bot,
+    {_CURRENCY} AS money, {_MEASURES}
+FROM {table} WHERE {where}
+GROUP BY organization_id, minute, campaign_id, is_bot, money
+"""  # noqa: S608 - our own text
+
+
+def day_rows(table: str, where: str = "1") -> str:
+    """Return the SELECT of the rows of ``rollup_day`` that the rows of ``table`` make."""
+    return f"""
+SELECT organization_id, pair.1 AS dimension, toDate(event_time, 'UTC') AS day, pair.2 AS dimension_value,
+    campaign_id, is_bot, {_CURRENCY} AS money, {_MEASURES}
+FROM (SELECT * FROM {table} WHERE {where})
+ARRAY JOIN [('', ''), {_VALUES}] AS pair
+GROUP BY organization_id, dimension, day, dimension_value, campaign_id, is_bot, money
+"""  # noqa: S608 - our own text
+
+
+def add(client: "Client", table: str, where: str = "1") -> None:
+    """Add what the rows of ``table`` count for to both roll-ups."""
+    settings = {"insert_deduplicate": "0"}
+    client.command(f"INSERT INTO rollup_minute {minute_rows(table, where)}", settings=settings)
+    client.command(f"INSERT INTO rollup_day {day_rows(table, where)}", settings=settings)
+
+
+def recount(client: "Client", organization_ids: Collection[str], days: Collection[date]) -> None:
+    """Count these days of these organisations anew from ``events``. Can be done again after a crash."""
+    if not organization_ids or not days:
+        return
+    parameters = {"organizations": sorted(organization_ids), "days": sorted(days)}
+    chosen = "organization_id IN {organizations:Array(String)} AND %s IN {days:Array(Date)}"
+    for table, day in (("rollup_minute", "toDate(minute, 'UTC')"), ("rollup_day", "day")):
+        client.command(f"DELETE FROM {table} WHERE {chosen % day}", parameters=parameters)  # noqa: S608 - our own text
+    where = chosen % "toDate(event_time, 'UTC')"
+    settings = {"insert_deduplicate": "0"}
+    for table, rows in (("rollup_minute", minute_rows), ("rollup_day", day_rows)):
+        client.command(f"INSERT INTO {table} {rows('events', where)}", parameters=parameters, settings=settings)
