@@ -3,11 +3,25 @@
 import enum
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from attribution_svc.destination import read_destination
+from attribution_svc.rule import (
+    Action,
+    Cap,
+    Destination,
+    Fallback,
+    ParameterPolicy,
+    Rule,
+    Schedule,
+    cap_violations,
+    normalised_action,
+    normalised_fallback,
+    normalised_rules,
+    priority_violations,
+    schedule_violations,
+)
 from svc_runtime.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, Violation
 
 MAX_NAME_CHARACTERS = 200
@@ -23,30 +37,60 @@ class CampaignStatus(enum.Enum):
     ARCHIVED = "archived"
 
 
-class ParameterPolicy(enum.Enum):
-    """Which incoming parameters reach the destination."""
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What a campaign does with its traffic: a version of it is never changed."""
 
-    MERGE = "merge"
-    NONE = "none"
+    action: Action | None = None
+    """What becomes of clicks that no rule matches; None: they go where a paused campaign's go."""
+    rules: tuple[Rule, ...] = ()
+    """In the order in which they decide."""
+    paused_fallback: Fallback | None = None
+    expired_fallback: Fallback | None = None
+    """Outside the schedule; None: as while paused."""
+    over_cap_fallback: Fallback | None = None
+    """Over a cap; None: as while paused."""
+    schedule: Schedule | None = None
+    caps: tuple[Cap, ...] = ()
+    priority: int = 0
+    """The higher wins where two campaigns claim the same event of history."""
+
+    @property
+    def fallback_campaign_ids(self) -> frozenset[str]:
+        """The campaigns that it may hand traffic to."""
+        fallbacks = (self.paused_fallback, self.expired_fallback, self.over_cap_fallback)
+        return frozenset(found.campaign_id for found in fallbacks if found is not None and found.campaign_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """Sends the traffic of a slug to a destination. Rules are to join it."""
+    """Sends the traffic of a slug to destinations."""
 
     organization_id: str
     campaign_id: str
     slug: str
     name: str
     status: CampaignStatus
-    destination_url: str
-    parameter_policy: ParameterPolicy
-    fallback_url: str
-    """Where traffic goes while the campaign is paused; empty: a 404 page."""
+    definition: Definition
     version: int
     """Rises by one with every change, from 1."""
     create_time: datetime
     update_time: datetime
+
+    @property
+    def destination_url(self) -> str:
+        """The first destination of what no rule matches; empty where there is none."""
+        return self.definition.action.destinations[0].url if self.definition.action else ""
+
+    @property
+    def parameter_policy(self) -> ParameterPolicy:
+        """Which incoming parameters go along to it."""
+        return self.definition.action.parameter_policy if self.definition.action else ParameterPolicy.MERGE
+
+    @property
+    def fallback_url(self) -> str:
+        """Where traffic goes while the campaign is paused; empty: a 404 page, or another campaign."""
+        return self.definition.paused_fallback.url if self.definition.paused_fallback else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +101,7 @@ class NewCampaign:
     slug: str = ""
     name: str = ""
     status: CampaignStatus = CampaignStatus.ACTIVE
-    destination_url: str = ""
-    parameter_policy: ParameterPolicy = ParameterPolicy.MERGE
-    fallback_url: str = ""
+    definition: Definition = Definition()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +111,20 @@ class CampaignChange:
     slug: str | None = None
     name: str | None = None
     status: CampaignStatus | None = None
-    destination_url: str | None = None
-    parameter_policy: ParameterPolicy | None = None
-    fallback_url: str | None = None
+    define: Callable[[Definition], Definition] | None = None
+    """Makes the wanted definition of the present one."""
     expected_version: int = 0
     """The version that the caller has seen; 0: do not check."""
+
+
+def plain_definition(
+    destination_url: str, parameter_policy: ParameterPolicy = ParameterPolicy.MERGE, fallback_url: str = ""
+) -> Definition:
+    """Return the definition of a campaign with one destination and no rules."""
+    return Definition(
+        action=Action((Destination(destination_url),), parameter_policy=parameter_policy),
+        paused_fallback=Fallback(url=fallback_url) if fallback_url else None,
+    )
 
 
 def is_campaign_id(text: str) -> bool:
@@ -96,9 +147,7 @@ def new_campaign(wanted: NewCampaign, *, organization_id: str, minted_id: str, n
         slug=slug,
         name=wanted.name or slug,
         status=wanted.status,
-        destination_url=wanted.destination_url,
-        parameter_policy=wanted.parameter_policy,
-        fallback_url=wanted.fallback_url,
+        definition=wanted.definition,
         version=1,
         create_time=now,
         update_time=now,
@@ -123,18 +172,12 @@ def changed(campaign: Campaign, change: CampaignChange, *, now: datetime) -> Cam
         )
     if campaign.status is CampaignStatus.ARCHIVED:
         raise FailedPreconditionError(f"campaign {campaign.campaign_id} is archived, for good")
-    wanted = Campaign(
-        organization_id=campaign.organization_id,
-        campaign_id=campaign.campaign_id,
+    wanted = replace(
+        campaign,
         slug=campaign.slug if change.slug is None else change.slug,
         name=campaign.name if change.name is None else change.name,
         status=change.status or campaign.status,
-        destination_url=campaign.destination_url if change.destination_url is None else change.destination_url,
-        parameter_policy=change.parameter_policy or campaign.parameter_policy,
-        fallback_url=campaign.fallback_url if change.fallback_url is None else change.fallback_url,
-        version=campaign.version,
-        create_time=campaign.create_time,
-        update_time=campaign.update_time,
+        definition=campaign.definition if change.define is None else change.define(campaign.definition),
     )
     following = _normalised(wanted, [])
     if following == campaign:
@@ -144,18 +187,41 @@ def changed(campaign: Campaign, change: CampaignChange, *, now: datetime) -> Cam
 
 
 def _normalised(campaign: Campaign, violations: list[Violation]) -> Campaign:
-    """Return the campaign with its URLs in normal form, or raise InvalidArgumentError with every violation."""
-    destination = read_destination(campaign.destination_url)
-    fallback = read_destination(campaign.fallback_url) if campaign.fallback_url else None
-    found = [
-        *violations,
-        *_text_violations(campaign),
-        *(Violation("destination_url", problem) for problem in destination.problems),
-        *(Violation("fallback_url", problem) for problem in (fallback.problems if fallback else ())),
-    ]
-    if found:
-        raise InvalidArgumentError.of(found)
-    return replace(campaign, destination_url=destination.url, fallback_url=fallback.url if fallback else "")
+    """Return the campaign in normal form, or raise InvalidArgumentError with every violation."""
+    violations += _text_violations(campaign)
+    found: list[Violation] = []
+    definition = _normalised_definition(campaign.definition, found)
+    violations += (_in_short(violation, campaign.definition) for violation in found)
+    if campaign.campaign_id in definition.fallback_campaign_ids:
+        violations.append(Violation("fallback", f"is the campaign {campaign.campaign_id!r} itself"))
+    if violations:
+        raise InvalidArgumentError.of(violations)
+    return replace(campaign, definition=definition)
+
+
+def _normalised_definition(wanted: Definition, violations: list[Violation]) -> Definition:
+    if wanted.action is None and not wanted.rules:
+        violations.append(Violation("destination_url", "is required, or rules that have destinations"))
+    if wanted.schedule is not None:
+        violations += schedule_violations(wanted.schedule, "schedule")
+    violations += cap_violations(wanted.caps, "caps")
+    violations += priority_violations(wanted.priority, "priority")
+    return replace(
+        wanted,
+        action=wanted.action and normalised_action(wanted.action, "action", violations),
+        rules=normalised_rules(wanted.rules, "rules", violations),
+        paused_fallback=normalised_fallback(wanted.paused_fallback, "paused_fallback", violations),
+        expired_fallback=normalised_fallback(wanted.expired_fallback, "expired_fallback", violations),
+        over_cap_fallback=normalised_fallback(wanted.over_cap_fallback, "over_cap_fallback", violations),
+    )
+
+
+def _in_short(violation: Violation, wanted: Definition) -> Violation:
+    """Name the short form of a field where there is one destination: who gave a plain campaign knows no other."""
+    short = {"paused_fallback.url": "fallback_url"}
+    if wanted.action is not None and len(wanted.action.destinations) == 1:
+        short["action.destinations[0].url"] = "destination_url"
+    return replace(violation, field=short.get(violation.field, violation.field))
 
 
 def _text_violations(campaign: Campaign) -> Iterator[Violation]:

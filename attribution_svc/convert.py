@@ -1,13 +1,37 @@
-"""Between the contract's messages and the domain."""
+"""Between the contract's messages and the domain: campaigns and what gateways follow."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from attribution_svc.campaign import Campaign, CampaignChange, CampaignStatus, NewCampaign, ParameterPolicy
+from attribution_svc.campaign import (
+    Campaign,
+    CampaignChange,
+    CampaignStatus,
+    Definition,
+    NewCampaign,
+)
+from attribution_svc.convert_rules import (
+    POLICY_FROM_PB,
+    POLICY_TO_PB,
+    action_from_pb,
+    action_to_pb,
+    caps_from_pb,
+    caps_to_pb,
+    fallback_from_pb,
+    fallback_to_pb,
+    rules_from_pb,
+    rules_to_pb,
+    schedule_from_pb,
+    schedule_to_pb,
+)
 from attribution_svc.routing_feed import RoutingUpdate
+from attribution_svc.rule import Action, Destination, Fallback, ParameterPolicy
 from svc_runtime.errors import InvalidArgumentError, Violation
 from trellis.attribution.v1 import attribution_service_pb2 as pb
+from trellis.attribution.v1 import rule_pb2
 
 _STATUS_TO_PB = {
     CampaignStatus.ACTIVE: pb.CAMPAIGN_STATUS_ACTIVE,
@@ -15,18 +39,32 @@ _STATUS_TO_PB = {
     CampaignStatus.ARCHIVED: pb.CAMPAIGN_STATUS_ARCHIVED,
 }
 _STATUS_FROM_PB = {number: status for status, number in _STATUS_TO_PB.items()}
-_POLICY_TO_PB = {
-    ParameterPolicy.MERGE: pb.PARAMETER_POLICY_MERGE,
-    ParameterPolicy.NONE: pb.PARAMETER_POLICY_NONE,
-}
-_POLICY_FROM_PB = {number: policy for policy, number in _POLICY_TO_PB.items()}
+_Step = Callable[[Definition], Definition]
 
 
 def new_campaign_from_pb(request: pb.CreateCampaignRequest) -> NewCampaign:
-    """Read what is wanted; raise InvalidArgumentError for enum values that we do not know."""
+    """Read what is wanted; raise InvalidArgumentError with everything that cannot be read."""
     violations: list[Violation] = []
     status = _status(request.status, violations)
     policy = _policy(request.parameter_policy, violations)
+    action = action_from_pb(request.action, "action", violations) if request.HasField("action") else None
+    if action is not None and request.destination_url:
+        violations.append(Violation("destination_url", "is given, and action too; give one of them"))
+    if action is None and request.destination_url:
+        action = Action((Destination(request.destination_url),), parameter_policy=policy or ParameterPolicy.MERGE)
+    paused = fallback_from_pb(request.paused_fallback)
+    if paused is not None and request.fallback_url:
+        violations.append(Violation("fallback_url", "is given, and paused_fallback too; give one of them"))
+    definition = Definition(
+        action=action,
+        rules=rules_from_pb(request.rules, violations),
+        paused_fallback=paused or (Fallback(url=request.fallback_url) if request.fallback_url else None),
+        expired_fallback=fallback_from_pb(request.expired_fallback),
+        over_cap_fallback=fallback_from_pb(request.over_cap_fallback),
+        schedule=schedule_from_pb(request.schedule) if request.HasField("schedule") else None,
+        caps=caps_from_pb(request.caps, violations),
+        priority=request.priority,
+    )
     if violations:
         raise InvalidArgumentError.of(violations)
     return NewCampaign(
@@ -34,31 +72,93 @@ def new_campaign_from_pb(request: pb.CreateCampaignRequest) -> NewCampaign:
         slug=request.slug,
         name=request.name,
         status=status or CampaignStatus.ACTIVE,
-        destination_url=request.destination_url,
-        parameter_policy=policy or ParameterPolicy.MERGE,
-        fallback_url=request.fallback_url,
+        definition=definition,
     )
 
 
 def change_from_pb(request: pb.UpdateCampaignRequest) -> CampaignChange:
-    """Read what is to be otherwise; raise InvalidArgumentError for enum values that we do not know."""
+    """Read what is to be otherwise; raise InvalidArgumentError with everything that cannot be read."""
     violations: list[Violation] = []
     status = _status(request.status, violations)
-    policy = _policy(request.parameter_policy, violations)
+    steps = [*_action_steps(request, violations), *_fallback_steps(request, violations)]
+    if request.HasField("schedule"):
+        schedule = schedule_from_pb(request.schedule) if request.schedule.ByteSize() else None
+        steps.append(lambda present: replace(present, schedule=schedule))
+    if request.HasField("caps"):
+        caps = caps_from_pb(request.caps.caps, violations)
+        steps.append(lambda present: replace(present, caps=caps))
+    if request.HasField("priority"):
+        steps.append(lambda present: replace(present, priority=request.priority))
+    if request.HasField("rules"):
+        rules = rules_from_pb(request.rules.rules, violations)
+        steps.append(lambda present: replace(present, rules=rules))
     if violations:
         raise InvalidArgumentError.of(violations)
-    if request.HasField("parameter_policy"):
-        # Set to "not set" means the default, as it does when a campaign is created.
-        policy = policy or ParameterPolicy.MERGE
     return CampaignChange(
         slug=request.slug if request.HasField("slug") else None,
         name=request.name if request.HasField("name") else None,
         status=status,
-        destination_url=request.destination_url if request.HasField("destination_url") else None,
-        parameter_policy=policy,
-        fallback_url=request.fallback_url if request.HasField("fallback_url") else None,
+        define=_all(steps) if steps else None,
         expected_version=request.expected_version,
     )
+
+
+def _action_steps(request: pb.UpdateCampaignRequest, violations: list[Violation]) -> list[_Step]:
+    steps: list[_Step] = []
+    policy = _policy(request.parameter_policy, violations)
+    if request.HasField("action"):
+        if request.HasField("destination_url") or request.HasField("parameter_policy"):
+            violations.append(Violation("action", "is given, and destination_url or parameter_policy too"))
+        action = action_from_pb(request.action, "action", violations) if request.action.destinations else None
+        steps.append(lambda present: replace(present, action=action))
+    if request.HasField("destination_url"):
+        steps.append(lambda present: _with_url(present, request.destination_url))
+    if request.HasField("parameter_policy"):
+        # Set to "not set" means the default, as it does when a campaign is created.
+        steps.append(lambda present: _with_policy(present, policy or ParameterPolicy.MERGE))
+    return steps
+
+
+def _with_url(present: Definition, url: str) -> Definition:
+    if present.action is None:
+        return replace(present, action=Action((Destination(url),)))
+    first, *others = present.action.destinations
+    return replace(present, action=replace(present.action, destinations=(replace(first, url=url), *others)))
+
+
+def _with_policy(present: Definition, policy: ParameterPolicy) -> Definition:
+    if present.action is None:
+        return present
+    names = present.action.parameter_names if policy is ParameterPolicy.ONLY else ()
+    return replace(present, action=replace(present.action, parameter_policy=policy, parameter_names=names))
+
+
+def _fallback_steps(request: pb.UpdateCampaignRequest, violations: list[Violation]) -> list[_Step]:
+    steps: list[_Step] = []
+    if request.HasField("fallback_url"):
+        if request.HasField("paused_fallback"):
+            violations.append(Violation("fallback_url", "is given, and paused_fallback too; give one of them"))
+        url = request.fallback_url
+        steps.append(lambda present: replace(present, paused_fallback=Fallback(url=url) if url else None))
+    if request.HasField("paused_fallback"):
+        paused = fallback_from_pb(request.paused_fallback)
+        steps.append(lambda present: replace(present, paused_fallback=paused))
+    if request.HasField("expired_fallback"):
+        expired = fallback_from_pb(request.expired_fallback)
+        steps.append(lambda present: replace(present, expired_fallback=expired))
+    if request.HasField("over_cap_fallback"):
+        over_cap = fallback_from_pb(request.over_cap_fallback)
+        steps.append(lambda present: replace(present, over_cap_fallback=over_cap))
+    return steps
+
+
+def _all(steps: list[_Step]) -> _Step:
+    def define(present: Definition) -> Definition:
+        for step in steps:
+            present = step(present)
+        return present
+
+    return define
 
 
 def status_filter_from_pb(request: pb.ListCampaignsRequest) -> CampaignStatus | None:
@@ -71,7 +171,8 @@ def status_filter_from_pb(request: pb.ListCampaignsRequest) -> CampaignStatus | 
 
 
 def campaign_to_pb(campaign: Campaign) -> pb.Campaign:
-    """Write a campaign."""
+    """Write a campaign, its short forms too."""
+    definition = campaign.definition
     return pb.Campaign(
         campaign_id=campaign.campaign_id,
         organization_id=campaign.organization_id,
@@ -79,11 +180,19 @@ def campaign_to_pb(campaign: Campaign) -> pb.Campaign:
         name=campaign.name,
         status=_STATUS_TO_PB[campaign.status],
         destination_url=campaign.destination_url,
-        parameter_policy=_POLICY_TO_PB[campaign.parameter_policy],
+        parameter_policy=POLICY_TO_PB[campaign.parameter_policy],
         fallback_url=campaign.fallback_url,
         version=campaign.version,
         create_time=_time_to_pb(campaign.create_time),
         update_time=_time_to_pb(campaign.update_time),
+        action=action_to_pb(definition.action) if definition.action else None,
+        expired_fallback=fallback_to_pb(definition.expired_fallback),
+        over_cap_fallback=fallback_to_pb(definition.over_cap_fallback),
+        schedule=schedule_to_pb(definition.schedule) if definition.schedule else None,
+        caps=caps_to_pb(definition.caps),
+        priority=definition.priority,
+        paused_fallback=fallback_to_pb(definition.paused_fallback),
+        rules=rules_to_pb(definition.rules),
     )
 
 
@@ -103,10 +212,10 @@ def _status(number: pb.CampaignStatus.ValueType, violations: list[Violation]) ->
     return _STATUS_FROM_PB.get(number)
 
 
-def _policy(number: pb.ParameterPolicy.ValueType, violations: list[Violation]) -> ParameterPolicy | None:
-    if number not in _POLICY_FROM_PB and number != pb.PARAMETER_POLICY_UNSPECIFIED:
+def _policy(number: rule_pb2.ParameterPolicy.ValueType, violations: list[Violation]) -> ParameterPolicy | None:
+    if number not in POLICY_FROM_PB and number != rule_pb2.PARAMETER_POLICY_UNSPECIFIED:
         violations.append(Violation("parameter_policy", f"{number} is no parameter policy"))
-    return _POLICY_FROM_PB.get(number)
+    return POLICY_FROM_PB.get(number)
 
 
 def _time_to_pb(instant: datetime) -> Timestamp:

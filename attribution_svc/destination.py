@@ -15,9 +15,14 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from macro_language.names import ALIASES, CLICK
+from macro_language.template import read_template
+
 MAX_CHARACTERS = 4096
 MAX_HOST_CHARACTERS = 253
 
+_MACRO = re.compile(r"\{[^{}]*\}")
+_STAND_IN = "trellis-macro-"
 _SCHEME = re.compile(r"(https?)://", re.IGNORECASE)
 _ASCII_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -36,10 +41,15 @@ class Destination:
     """Everything that is wrong, in words for people; empty where it is right."""
 
 
-def read_destination(text: str) -> Destination:
-    """Normalise ``text`` to a destination, or say everything that is wrong with it."""
+def read_destination(text: str, *, takes_macros: bool = False) -> Destination:
+    """Normalise ``text`` to a destination, or say everything that is wrong with it.
+
+    With ``takes_macros`` the values of its query may hold macros of clicks; they stay as they are.
+    """
     if len(text) > MAX_CHARACTERS:
         return Destination("", (f"has {len(text)} characters, {MAX_CHARACTERS} are allowed",))
+    if takes_macros and ("{" in text or "}" in text):
+        return _with_macros(text)
     problems = list(_character_problems(text))
     scheme, authority, rest = _split(text)
     if not scheme:
@@ -57,6 +67,31 @@ def read_destination(text: str) -> Destination:
     return Destination(url)
 
 
+def _with_macros(text: str) -> Destination:
+    """Read a URL with macros: put words in their places, normalise, and put the macros back."""
+    problems: list[str] = []
+    template = read_template(text, CLICK, ALIASES, problems)
+    macros: list[str] = []
+
+    def stand_in(found: re.Match[str]) -> str:
+        macros.append(found[0])
+        return f"{_STAND_IN}{len(macros) - 1}-"
+
+    if _STAND_IN in text.lower():
+        problems.append(f"has the word {_STAND_IN!r}, which we need for ourselves")
+    plain = read_destination(_MACRO.sub(stand_in, text))
+    problems += plain.problems
+    if problems:
+        return Destination("", tuple(problems))
+    before, _, query = plain.url.partition("?")
+    query, _, fragment = query.partition("#")
+    names = [piece.partition("=")[0] for piece in query.split("&")]
+    if _STAND_IN in before or _STAND_IN in fragment or any(_STAND_IN in name for name in names):
+        return Destination("", ("has a macro outside the values of its query: nothing else may come from a request",))
+    assert len(template.macros) == len(macros)  # noqa: S101 - both read the same text
+    return Destination(re.sub(f"{_STAND_IN}([0-9]+)-", lambda found: macros[int(found[1])], plain.url))
+
+
 def _character_problems(text: str) -> Iterator[str]:
     if _has_control(text):
         yield "has a control character"
@@ -66,7 +101,7 @@ def _character_problems(text: str) -> Iterator[str]:
     if "\\" in text:
         yield "has a backslash: write %5C"
     if "{" in text or "}" in text:
-        yield "has { or }: macros come with routing rules, and are not supported yet"
+        yield "has { or }: no macros here"
 
 
 def _has_control(text: str) -> bool:

@@ -19,7 +19,7 @@ from attribution_svc.campaign import (
 from attribution_svc.metrics import campaign_changes
 from attribution_svc.store import CampaignStore, Position
 from svc_runtime.clock import Clock
-from svc_runtime.errors import InvalidArgumentError, Violation
+from svc_runtime.errors import InvalidArgumentError, NotFoundError, Violation
 from svc_runtime.paging import PageTokens
 
 DEFAULT_PAGE_SIZE = 50
@@ -62,6 +62,7 @@ class CampaignRegistry:
         campaign = new_campaign(
             wanted, organization_id=organization_id, minted_id=self._mint_id(), now=self._clock.now()
         )
+        await self._check_fallbacks(campaign)
         await self._store.insert(campaign, actor=actor)
         campaign_changes.add(1, {"kind": "create"})
         return campaign
@@ -100,8 +101,34 @@ class CampaignRegistry:
         if not is_campaign_id(campaign_id):
             raise no_such_campaign(campaign_id)
         now = self._clock.now()
+        if change.define is not None:
+            present = await self._store.get(organization_id, campaign_id)
+            await self._check_fallbacks(changed(present, change, now=now))
         campaign = await self._store.update(
             organization_id, campaign_id, lambda present: changed(present, change, now=now), actor=actor
         )
         campaign_changes.add(1, {"kind": "update"})
         return campaign
+
+    async def _check_fallbacks(self, campaign: Campaign) -> None:
+        """Raise InvalidArgumentError where a campaign hands its traffic to one that is not there, or back to itself.
+
+        Two edits at once can still close a circle: gateways go round none, they stop.
+        """
+        chains = [(campaign.campaign_id, found) for found in sorted(campaign.definition.fallback_campaign_ids)]
+        seen = set()
+        while chains:
+            chain = chains.pop()
+            if chain[-1] == campaign.campaign_id:
+                text = f"comes back to where it began: {' -> '.join(chain)}"
+                raise InvalidArgumentError.of([Violation("fallback.campaign_id", text)])
+            if chain[-1] in seen:
+                continue
+            seen.add(chain[-1])
+            try:
+                following = await self._store.get(campaign.organization_id, chain[-1])
+            except NotFoundError as error:
+                raise InvalidArgumentError.of(
+                    [Violation("fallback.campaign_id", f"there is {error.message}")]
+                ) from None
+            chains += [(*chain, found) for found in sorted(following.definition.fallback_campaign_ids)]

@@ -1,13 +1,15 @@
 """Campaigns in PostgreSQL."""
 
 import contextlib
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from importlib import resources
 from typing import Self
 
 import asyncpg
 
-from attribution_svc.campaign import Campaign, CampaignStatus, ParameterPolicy, no_such_campaign
+from attribution_svc.campaign import Campaign, CampaignStatus, no_such_campaign
+from attribution_svc.definition import definition_from_json, definition_to_json
 from attribution_svc.store import Position, Routing
 from svc_runtime.errors import AlreadyExistsError
 from svc_runtime.logs import get_logger
@@ -17,8 +19,8 @@ CHANNEL = "trellis_routing"
 MIGRATION_LOCK = 7_305_003
 """Advisory lock of attribution_svc's migrations."""
 
-_COLUMNS = """c.organization_id, c.campaign_id, c.slug, c.name, c.status, c.destination_url, c.parameter_policy,
-    c.fallback_url, c.version, c.create_time, c.update_time"""
+_COLUMNS = """c.organization_id, c.campaign_id, c.slug, c.name, c.status, c.definition, c.version, c.create_time,
+    c.update_time"""
 
 # A copy of the database that goes its own way has another cluster, another timeline or another number in its cluster:
 # restored from a dump, restored to a point in time, promoted from a standby.
@@ -35,21 +37,21 @@ WHERE incarnation <> $1
 _INSERT = """
 WITH next AS (UPDATE routing_state SET revision = revision + 1 RETURNING revision)
 INSERT INTO campaigns (organization_id, campaign_id, slug, name, status, destination_url, parameter_policy,
-                       fallback_url, version, create_time, update_time, revision)
-SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, next.revision FROM next
+                       fallback_url, version, create_time, update_time, definition, revision)
+SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, next.revision FROM next
 """
 _UPDATE = """
 WITH next AS (UPDATE routing_state SET revision = revision + 1 RETURNING revision)
 UPDATE campaigns
 SET slug = $3, name = $4, status = $5, destination_url = $6, parameter_policy = $7, fallback_url = $8, version = $9,
-    create_time = $10, update_time = $11, revision = next.revision
+    create_time = $10, update_time = $11, definition = $12, revision = next.revision
 FROM next WHERE organization_id = $1 AND campaign_id = $2
 """
 _INSERT_VERSION = """
 INSERT INTO campaign_versions (organization_id, campaign_id, version, slug, name, status, destination_url,
-                               parameter_policy, fallback_url, actor, version_time)
-SELECT organization_id, campaign_id, version, slug, name, status, destination_url, parameter_policy, fallback_url, $3,
-       update_time
+                               parameter_policy, fallback_url, definition, actor, version_time)
+SELECT organization_id, campaign_id, version, slug, name, status, destination_url, parameter_policy, fallback_url,
+       definition, $3, update_time
 FROM campaigns WHERE organization_id = $1 AND campaign_id = $2
 """
 _LIST = f"""
@@ -176,6 +178,7 @@ async def _write(connection: Connection, statement: str, campaign: Campaign, act
             campaign.version,
             campaign.create_time,
             campaign.update_time,
+            json.dumps(definition_to_json(campaign.definition)),
         )
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name == "campaigns_slug":
@@ -194,9 +197,7 @@ def _campaign(row: asyncpg.Record) -> Campaign:
         slug=row["slug"],
         name=row["name"],
         status=CampaignStatus(row["status"]),
-        destination_url=row["destination_url"],
-        parameter_policy=ParameterPolicy(row["parameter_policy"]),
-        fallback_url=row["fallback_url"],
+        definition=definition_from_json(json.loads(row["definition"])),
         version=row["version"],
         create_time=row["create_time"],
         update_time=row["update_time"],

@@ -11,12 +11,27 @@ from attribution_svc.campaign import (
     Campaign,
     CampaignChange,
     CampaignStatus,
+    Definition,
     NewCampaign,
-    ParameterPolicy,
     changed,
     new_campaign,
+    plain_definition,
+)
+from attribution_svc.rule import (
+    Action,
+    Cap,
+    CapKind,
+    CapPeriod,
+    Destination,
+    Fallback,
+    ParameterPolicy,
+    RedirectType,
+    Rule,
+    Schedule,
+    WeeklyWindow,
 )
 from attribution_svc.store import CampaignStore, Position, Routing
+from rule_language.predicate import AllOf, Condition, Not, Operator
 from svc_runtime.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
 
 NOW = datetime(2026, 11, 20, 8, 0, 0, 123456, tzinfo=UTC)
@@ -24,9 +39,35 @@ NOW = datetime(2026, 11, 20, 8, 0, 0, 123456, tzinfo=UTC)
 
 def make(campaign_id: str, *, organization_id: str = "org_a", slug: str = "", age_seconds: int = 0) -> Campaign:
     """Return version 1 of some campaign."""
-    wanted = NewCampaign(campaign_id=campaign_id, slug=slug, destination_url="https://shop.example/")
+    wanted = NewCampaign(campaign_id=campaign_id, slug=slug, definition=plain_definition("https://shop.example/"))
     now = NOW - timedelta(seconds=age_seconds)
     return new_campaign(wanted, organization_id=organization_id, minted_id="", now=now)
+
+
+EVERYTHING = Definition(
+    action=Action((Destination("https://shop.example/?s={source|none}", "d1", 100),), tags=("ä", "b")),
+    rules=(
+        Rule(
+            Action(
+                (Destination("https://a.example/", "a", 70), Destination("https://b.example/", "b", 30)),
+                RedirectType.META_REFRESH,
+                ParameterPolicy.ONLY,
+                ("gclid", "Sub Id"),
+            ),
+            AllOf((Condition("referer", Operator.CONTAINS, ("tiktok.com",)), Not(Condition("asn", Operator.EXISTS)))),
+            "tiktok",
+            "TikTok 'organic'",
+            100,
+        ),
+        Rule(Action((Destination("https://c.example/", "d1", 100),)), None, "r2", "", -5, is_disabled=True),
+    ),
+    paused_fallback=Fallback(campaign_id="cmp_2"),
+    expired_fallback=Fallback(),
+    over_cap_fallback=Fallback(url="https://shop.example/full"),
+    schedule=Schedule(NOW, NOW + timedelta(days=30), (WeeklyWindow(("monday",), 540, 1020),), "Europe/Berlin"),
+    caps=(Cap(CapKind.CLICKS, CapPeriod.DAY, 1000), Cap(CapKind.CONVERSIONS, CapPeriod.TOTAL, 2**40)),
+    priority=7,
+)
 
 
 def changing(change: CampaignChange) -> Callable[[Campaign], Campaign]:
@@ -55,8 +96,7 @@ class CampaignStoreContract:
             make("cmp_1"),
             name="Sömmer 'sale' \u202e",
             status=CampaignStatus.PAUSED,
-            parameter_policy=ParameterPolicy.NONE,
-            fallback_url="https://shop.example/closed",
+            definition=EVERYTHING,
         )
         await store.insert(campaign, actor="key:1")
         assert await store.get("org_a", "cmp_1") == campaign

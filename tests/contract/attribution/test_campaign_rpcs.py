@@ -10,6 +10,8 @@ from svc_runtime.rpc_status import error_from_rpc
 from tests.contract.attribution.memory_store import MemoryCampaignStore
 from tests.contract.attribution.rpc import CREDENTIALS, Metadata, Replica, caller_of, running_replica
 from trellis.attribution.v1 import attribution_service_pb2 as pb
+from trellis.attribution.v1 import rule_pb2
+from trellis.type.v1 import predicate_pb2
 
 pytestmark = pytest.mark.loopback
 CODE = grpc.StatusCode
@@ -50,10 +52,15 @@ async def test_a_campaign_is_created_with_defaults_and_read_back(replica: Replic
         name="summer_sale",
         status=pb.CAMPAIGN_STATUS_ACTIVE,
         destination_url="https://shop.example/",
-        parameter_policy=pb.PARAMETER_POLICY_MERGE,
+        parameter_policy=rule_pb2.PARAMETER_POLICY_MERGE,
         version=1,
         create_time=created.create_time,
         update_time=created.create_time,
+        action=rule_pb2.Action(
+            destinations=[rule_pb2.Destination(destination_id="d1", url="https://shop.example/", weight=100)],
+            redirect_type=rule_pb2.REDIRECT_TYPE_FOUND,
+            parameter_policy=rule_pb2.PARAMETER_POLICY_MERGE,
+        ),
     )
     request = pb.GetCampaignRequest(campaign_id=created.campaign_id)
     assert (await replica.stub.GetCampaign(request, metadata=caller_of("org_a"))).campaign == created
@@ -67,7 +74,7 @@ async def test_everything_can_be_chosen(replica: Replica) -> None:
             name="Mine",
             status=pb.CAMPAIGN_STATUS_PAUSED,
             destination_url="HTTPS://Shop.Example/ä",
-            parameter_policy=pb.PARAMETER_POLICY_NONE,
+            parameter_policy=rule_pb2.PARAMETER_POLICY_NONE,
             fallback_url="https://shop.example/closed",
         ),
         metadata=caller_of("org_a"),
@@ -76,8 +83,117 @@ async def test_everything_can_be_chosen(replica: Replica) -> None:
     assert (campaign.campaign_id, campaign.slug, campaign.name) == ("Mine-1", "s.1~", "Mine")
     assert campaign.status == pb.CAMPAIGN_STATUS_PAUSED
     assert campaign.destination_url == "https://shop.example/%C3%A4"
-    assert campaign.parameter_policy == pb.PARAMETER_POLICY_NONE
+    assert campaign.parameter_policy == rule_pb2.PARAMETER_POLICY_NONE
     assert campaign.fallback_url == "https://shop.example/closed"
+
+
+RULES = [
+    rule_pb2.Rule(
+        name="TikTok",
+        priority=100,
+        predicate=predicate_pb2.Predicate(
+            condition=predicate_pb2.Condition(
+                field="referer", operator=predicate_pb2.OPERATOR_CONTAINS, values=["tiktok.com"]
+            )
+        ),
+        action=rule_pb2.Action(
+            destinations=[
+                rule_pb2.Destination(url="https://A.example/?s={source|none}", weight=70),
+                rule_pb2.Destination(url="https://b.example/", weight=30),
+            ],
+            tags=["tiktok", "organic"],
+        ),
+    )
+]
+
+
+async def test_a_campaign_can_be_rules_alone(replica: Replica) -> None:
+    request = pb.CreateCampaignRequest(campaign_id="tiktok", rules=RULES, priority=3)
+    request.caps.add(kind=rule_pb2.CAP_KIND_CLICKS, period=rule_pb2.CAP_PERIOD_DAY, limit=10)
+    request.schedule.time_zone = "Europe/Berlin"
+    request.schedule.windows.add(weekdays=["Monday"], start_minute=540, end_minute=1020)
+    campaign = (await replica.stub.CreateCampaign(request, metadata=caller_of("org_a"))).campaign
+    (rule,) = campaign.rules
+    assert (rule.rule_id, rule.priority, rule.predicate) == ("r1", 100, RULES[0].predicate)
+    assert [(found.destination_id, found.url, found.weight) for found in rule.action.destinations] == [
+        ("d1", "https://a.example/?s={source|none}", 70),
+        ("d2", "https://b.example/", 30),
+    ]
+    assert campaign.destination_url == ""
+    assert not campaign.HasField("action")
+    assert campaign.caps == request.caps
+    assert campaign.schedule.windows[0].weekdays == ["monday"]
+    read = await replica.stub.GetCampaign(pb.GetCampaignRequest(campaign_id="tiktok"), metadata=caller_of("org_a"))
+    assert read.campaign == campaign
+
+
+async def test_rules_are_replaced_as_a_whole_and_everything_else_stays(replica: Replica) -> None:
+    created = await replica.create("sale", fallback_url="https://shop.example/closed")
+    change = pb.UpdateCampaignRequest(campaign_id=created.campaign_id, rules=pb.RuleList(rules=RULES))
+    with_rules = (await replica.stub.UpdateCampaign(change, metadata=caller_of("org_a"))).campaign
+    assert len(with_rules.rules) == 1
+    assert (with_rules.action, with_rules.fallback_url) == (created.action, created.fallback_url)
+    clear = pb.UpdateCampaignRequest(campaign_id=created.campaign_id, rules=pb.RuleList())
+    without = (await replica.stub.UpdateCampaign(clear, metadata=caller_of("org_a"))).campaign
+    assert not without.rules
+    assert without.version == 3
+    take_away = pb.UpdateCampaignRequest(campaign_id=created.campaign_id, action=rule_pb2.Action())
+    error = error_from_rpc(await refusal(replica.stub.UpdateCampaign(take_away, metadata=caller_of("org_a"))))
+    assert [violation.field for violation in error.violations] == ["destination_url"]
+
+
+async def test_what_is_wrong_with_rules_is_named_by_its_path(replica: Replica) -> None:
+    request = pb.CreateCampaignRequest(slug="s", rules=RULES)
+    request.rules[0].predicate.condition.operator = predicate_pb2.OPERATOR_MATCHES
+    request.rules[0].predicate.condition.values[:] = ["("]
+    bad = request.rules.add(rule_id="r 1", priority=10**7)
+    bad.predicate.condition.CopyFrom(predicate_pb2.Condition(field="nope", operator=1, values=["x"]))
+    error = error_from_rpc(await refusal(replica.stub.CreateCampaign(request, metadata=caller_of("org_a"))))
+    assert [violation.field for violation in error.violations] == [
+        "rules[0].predicate.condition.values[0]",
+        "rules[1].predicate.condition.field",
+    ]
+    request = pb.CreateCampaignRequest(slug="s", rules=RULES)
+    request.rules[0].action.destinations[0].weight = 60
+    request.rules.add(rule_id="r 1", priority=10**7).action.destinations.add(url="https://{host}/")
+    error = error_from_rpc(await refusal(replica.stub.CreateCampaign(request, metadata=caller_of("org_a"))))
+    assert [(violation.field, violation.description) for violation in error.violations][:2] == [
+        ("rules[0].action.destinations", "have weights that sum to 90, must be 100"),
+        ("rules[1].rule_id", "must be 1 to 64 of A-Z a-z 0-9 _ -"),
+    ]
+    assert [violation.field for violation in error.violations][2:] == [
+        "rules[1].priority",
+        "rules[1].action.destinations[0].url",
+    ]
+
+
+def to_campaign(campaign_id: str) -> rule_pb2.Fallback:
+    return rule_pb2.Fallback(campaign_id=campaign_id)
+
+
+async def test_fallbacks_may_be_campaigns_but_go_round_in_no_circle(replica: Replica) -> None:
+    await replica.create(campaign_id="a")
+    for campaign_id, fallback in (("b", "a"), ("c", "b")):
+        await replica.stub.CreateCampaign(
+            pb.CreateCampaignRequest(
+                campaign_id=campaign_id,
+                destination_url="https://shop.example/",
+                over_cap_fallback=to_campaign(fallback),
+            ),
+            metadata=caller_of("org_a"),
+        )
+    for fallback, text in (
+        ("c", "comes back to where it began: a -> c -> b -> a"),
+        ("a", "is the campaign 'a' itself"),
+        ("nope", "there is no campaign 'nope'"),
+    ):
+        change = pb.UpdateCampaignRequest(campaign_id="a", paused_fallback=to_campaign(fallback))
+        error = error_from_rpc(await refusal(replica.stub.UpdateCampaign(change, metadata=caller_of("org_a"))))
+        assert error.reason == "INVALID_ARGUMENT"
+        assert text in error.message
+    other = pb.CreateCampaignRequest(slug="x", rules=RULES, expired_fallback=to_campaign("a"))
+    error = error_from_rpc(await refusal(replica.stub.CreateCampaign(other, metadata=caller_of("org_b"))))
+    assert "there is no campaign 'a'" in error.message
 
 
 async def test_every_wrong_field_is_named_at_once(replica: Replica) -> None:
@@ -86,7 +202,7 @@ async def test_every_wrong_field_is_named_at_once(replica: Replica) -> None:
     assert error.reason == "INVALID_ARGUMENT"
     fields = [violation.field for violation in error.violations]
     assert fields == ["slug", "name", "name", "destination_url", "destination_url", "destination_url"]
-    assert "macros come with routing rules" in error.message
+    assert "has the macro {x}" in error.message
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from attribution_svc.campaign import CampaignChange, CampaignStatus
+from attribution_svc.campaign import CampaignChange, CampaignStatus, plain_definition
 from attribution_svc.store import CampaignStore
 from attribution_svc.store.postgres import PostgresCampaignStore
 from tests.contract.attribution.store_contract import NOW, CampaignStoreContract, changing, make, routed
@@ -28,7 +28,9 @@ class TestPostgresCampaignStore(CampaignStoreContract):
 async def test_every_version_is_kept_with_its_actor_and_cannot_be_edited(dsn: str) -> None:
     async with PostgresCampaignStore.open(dsn) as store:
         await store.insert(make("cmp_1"), actor="key:anna")
-        pause = CampaignChange(status=CampaignStatus.PAUSED, destination_url="https://shop.example/2")
+        pause = CampaignChange(
+            status=CampaignStatus.PAUSED, define=lambda _: plain_definition("https://shop.example/2")
+        )
         await store.update("org_a", "cmp_1", changing(pause), actor="operator")
         await store.update("org_a", "cmp_1", changing(CampaignChange()), actor="nobody")
     connection = await asyncpg.connect(dsn)

@@ -9,16 +9,23 @@ from attribution_svc.campaign import (
     Campaign,
     CampaignChange,
     CampaignStatus,
+    Definition,
     NewCampaign,
-    ParameterPolicy,
     changed,
     new_campaign,
+    plain_definition,
 )
+from attribution_svc.rule import Action, Destination, ParameterPolicy
 from svc_runtime.errors import FailedPreconditionError, InvalidArgumentError
 
 NOW = datetime(2026, 11, 20, 8, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
-WANTED = NewCampaign(slug="summer_sale", destination_url="https://shop.example/")
+SHOP = plain_definition("https://shop.example/")
+WANTED = NewCampaign(slug="summer_sale", definition=SHOP)
+
+
+def to(definition: Definition) -> CampaignChange:
+    return CampaignChange(define=lambda _: definition)
 
 
 def make(wanted: NewCampaign = WANTED) -> Campaign:
@@ -26,15 +33,13 @@ def make(wanted: NewCampaign = WANTED) -> Campaign:
 
 
 def test_what_is_not_given_gets_its_default() -> None:
-    assert make(NewCampaign(destination_url="https://shop.example/")) == Campaign(
+    assert make(NewCampaign(definition=SHOP)) == Campaign(
         organization_id="org_a",
         campaign_id="cmp_minted",
         slug="cmp_minted",
         name="cmp_minted",
         status=CampaignStatus.ACTIVE,
-        destination_url="https://shop.example/",
-        parameter_policy=ParameterPolicy.MERGE,
-        fallback_url="",
+        definition=Definition(action=Action((Destination("https://shop.example/", "d1", 100),))),
         version=1,
         create_time=NOW,
         update_time=NOW,
@@ -43,7 +48,7 @@ def test_what_is_not_given_gets_its_default() -> None:
 
 def test_the_name_follows_the_slug_and_the_slug_the_wanted_id() -> None:
     assert (make().name, make().slug) == ("summer_sale", "summer_sale")
-    named = make(NewCampaign(campaign_id="Camp-1", destination_url="https://shop.example/"))
+    named = make(NewCampaign(campaign_id="Camp-1", definition=SHOP))
     assert (named.campaign_id, named.slug, named.name) == ("Camp-1", "Camp-1", "Camp-1")
 
 
@@ -62,16 +67,18 @@ def test_the_name_follows_the_slug_and_the_slug_the_wanted_id() -> None:
         (replace(WANTED, name="  "), ["name"]),
         (replace(WANTED, name="a\x00b"), ["name"]),
         (replace(WANTED, status=CampaignStatus.ARCHIVED), ["status"]),
-        (replace(WANTED, destination_url=""), ["destination_url"]),
-        (replace(WANTED, fallback_url="nowhere"), ["fallback_url"]),
+        (replace(WANTED, definition=Definition()), ["destination_url"]),
+        (
+            replace(WANTED, definition=plain_definition("https://shop.example/", fallback_url="nowhere")),
+            ["fallback_url"],
+        ),
         (
             NewCampaign(
                 campaign_id="!",
                 slug="!",
                 name="\n",
                 status=CampaignStatus.ARCHIVED,
-                destination_url="https://u@h h:0/",
-                fallback_url="x",
+                definition=plain_definition("https://u@h h:0/", fallback_url="x"),
             ),
             ["campaign_id", "status", "slug", "name", "name", *["destination_url"] * 4, "fallback_url"],
         ),
@@ -84,7 +91,9 @@ def test_every_violation_is_named_at_once(wanted: NewCampaign, fields: list[str]
 
 
 def test_both_urls_are_stored_in_their_normal_form() -> None:
-    campaign = make(replace(WANTED, destination_url="HTTPS://Shop.Example/ä", fallback_url="http://BÜCHER.example"))
+    campaign = make(
+        replace(WANTED, definition=plain_definition("HTTPS://Shop.Example/ä", fallback_url="http://BÜCHER.example"))
+    )
     assert campaign.destination_url == "https://shop.example/%C3%A4"
     assert campaign.fallback_url == "http://xn--bcher-kva.example"
 
@@ -96,25 +105,26 @@ def test_both_urls_are_stored_in_their_normal_form() -> None:
         CampaignChange(name="Winter"),
         CampaignChange(status=CampaignStatus.PAUSED),
         CampaignChange(status=CampaignStatus.ARCHIVED),
-        CampaignChange(destination_url="https://shop.example/winter"),
-        CampaignChange(parameter_policy=ParameterPolicy.NONE),
-        CampaignChange(fallback_url="https://shop.example/closed"),
+        to(plain_definition("https://shop.example/winter")),
+        to(plain_definition("https://shop.example/", ParameterPolicy.NONE)),
+        to(plain_definition("https://shop.example/", fallback_url="https://shop.example/closed")),
         CampaignChange(name="Winter", expected_version=1),
     ],
 )
 def test_a_change_makes_the_next_version_and_changes_nothing_else(change: CampaignChange) -> None:
     before = make()
-    wanted = {
-        field: value
-        for field in ("slug", "name", "status", "destination_url", "parameter_policy", "fallback_url")
-        if (value := getattr(change, field)) is not None
-    }
+    wanted = {field: value for field in ("slug", "name", "status") if (value := getattr(change, field)) is not None}
+    if change.define is not None:
+        wanted["definition"] = make(replace(WANTED, definition=change.define(before.definition))).definition
+        assert wanted["definition"] != before.definition
     assert changed(before, change, now=LATER) == replace(before, version=2, update_time=LATER, **wanted)
 
 
 def test_an_empty_fallback_takes_it_away() -> None:
-    before = make(replace(WANTED, fallback_url="https://shop.example/closed"))
-    assert changed(before, CampaignChange(fallback_url=""), now=LATER).fallback_url == ""
+    closed = plain_definition("https://shop.example/", fallback_url="https://shop.example/closed")
+    before = make(replace(WANTED, definition=closed))
+    assert before.fallback_url == "https://shop.example/closed"
+    assert changed(before, to(SHOP), now=LATER).fallback_url == ""
 
 
 @pytest.mark.parametrize(
@@ -122,7 +132,7 @@ def test_an_empty_fallback_takes_it_away() -> None:
     [
         CampaignChange(),
         CampaignChange(slug="summer_sale", status=CampaignStatus.ACTIVE),
-        CampaignChange(destination_url="https://SHOP.example/"),
+        to(plain_definition("https://SHOP.example/")),
     ],
 )
 def test_a_change_that_changes_nothing_makes_no_version(change: CampaignChange) -> None:
@@ -171,5 +181,5 @@ def test_another_version_than_expected_is_refused_with_the_present_one(expected:
 
 def test_a_change_to_something_invalid_is_refused() -> None:
     with pytest.raises(InvalidArgumentError) as caught:
-        changed(make(), CampaignChange(slug="", name="", destination_url=""), now=LATER)
+        changed(make(), replace(to(plain_definition("")), slug="", name=""), now=LATER)
     assert [violation.field for violation in caught.value.violations] == ["slug", "name", "destination_url"]

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from trellis.attribution.v1 import rule_pb2 as _rule_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -48,33 +49,9 @@ CAMPAIGN_STATUS_ARCHIVED: CampaignStatus.ValueType  # 3
 """Over for good; its slug is free again."""
 Global___CampaignStatus: _TypeAlias = CampaignStatus  # noqa: Y015
 
-class _ParameterPolicy:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _ParameterPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ParameterPolicy.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    PARAMETER_POLICY_UNSPECIFIED: _ParameterPolicy.ValueType  # 0
-    """Not set: MERGE."""
-    PARAMETER_POLICY_MERGE: _ParameterPolicy.ValueType  # 1
-    """All incoming ones, as they came; where the destination has one of that name, its own value wins."""
-    PARAMETER_POLICY_NONE: _ParameterPolicy.ValueType  # 2
-    """None but our click id."""
-
-class ParameterPolicy(_ParameterPolicy, metaclass=_ParameterPolicyEnumTypeWrapper):
-    """ParameterPolicy says which incoming parameters reach the destination."""
-
-PARAMETER_POLICY_UNSPECIFIED: ParameterPolicy.ValueType  # 0
-"""Not set: MERGE."""
-PARAMETER_POLICY_MERGE: ParameterPolicy.ValueType  # 1
-"""All incoming ones, as they came; where the destination has one of that name, its own value wins."""
-PARAMETER_POLICY_NONE: ParameterPolicy.ValueType  # 2
-"""None but our click id."""
-Global___ParameterPolicy: _TypeAlias = ParameterPolicy  # noqa: Y015
-
 @_typing.final
 class Campaign(_message.Message):
-    """Campaign sends the traffic of a slug to a destination. Field 20 is kept for its rules."""
+    """Campaign sends the traffic of a slug to destinations: by the first rule that matches, else by its own action."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -89,6 +66,14 @@ class Campaign(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    EXPIRED_FALLBACK_FIELD_NUMBER: _builtins.int
+    OVER_CAP_FALLBACK_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    CAPS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    PAUSED_FALLBACK_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """Id, unique in the organisation: 1 to 64 of A-Z, a-z, 0-9, `_` and `-`."""
     organization_id: _builtins.str
@@ -102,13 +87,19 @@ class Campaign(_message.Message):
     status: Global___CampaignStatus.ValueType
     """Where it stands."""
     destination_url: _builtins.str
-    """Where it sends: an absolute http or https URL of at most 4,096 characters."""
-    parameter_policy: Global___ParameterPolicy.ValueType
-    """Which incoming parameters go along."""
+    """Where it sends what no rule matches: an absolute http or https URL of at most 4,096 characters, with macros as in
+    `Destination.url`; the first destination of `action`. Empty, with rules: to the fallback.
+    """
+    parameter_policy: _rule_pb2.ParameterPolicy.ValueType
+    """Which incoming parameters go along to it: that of `action`."""
     fallback_url: _builtins.str
-    """Where traffic goes while the campaign is paused: like `destination_url`; empty: a 404 page."""
+    """Where traffic goes while the campaign is paused, and what no rule matches when there is no destination: like
+    `destination_url`, without macros; empty: a 404 page.
+    """
     version: _builtins.int
     """Rises by one with every change, from 1."""
+    priority: _builtins.int
+    """The higher wins where two campaigns claim the same event of history. -1,000,000 to 1,000,000."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was created."""
@@ -116,6 +107,36 @@ class Campaign(_message.Message):
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it was changed last."""
+
+    @_builtins.property
+    def action(self) -> _rule_pb2.Action:
+        """What becomes of clicks that no rule matches; `destination_url` and `parameter_policy` are a short form of it. Not
+        set: they go to the fallback.
+        """
+
+    @_builtins.property
+    def expired_fallback(self) -> _rule_pb2.Fallback:
+        """Where traffic goes outside the schedule; not set: as while paused."""
+
+    @_builtins.property
+    def over_cap_fallback(self) -> _rule_pb2.Fallback:
+        """Where traffic goes over a cap; not set: as while paused."""
+
+    @_builtins.property
+    def schedule(self) -> _rule_pb2.Schedule:
+        """When it runs; not set: always."""
+
+    @_builtins.property
+    def caps(self) -> _containers.RepeatedCompositeFieldContainer[_rule_pb2.Cap]:
+        """At most 20; all hold."""
+
+    @_builtins.property
+    def paused_fallback(self) -> _rule_pb2.Fallback:
+        """Where traffic goes while it is paused, in full; `fallback_url` is a short form of it."""
+
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[_rule_pb2.Rule]:
+        """At most 100."""
 
     def __init__(
         self,
@@ -126,15 +147,23 @@ class Campaign(_message.Message):
         name: _builtins.str = ...,
         status: Global___CampaignStatus.ValueType = ...,
         destination_url: _builtins.str = ...,
-        parameter_policy: Global___ParameterPolicy.ValueType = ...,
+        parameter_policy: _rule_pb2.ParameterPolicy.ValueType = ...,
         fallback_url: _builtins.str = ...,
         version: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        action: _rule_pb2.Action | None = ...,
+        expired_fallback: _rule_pb2.Fallback | None = ...,
+        over_cap_fallback: _rule_pb2.Fallback | None = ...,
+        schedule: _rule_pb2.Schedule | None = ...,
+        caps: _abc.Iterable[_rule_pb2.Cap] | None = ...,
+        priority: _builtins.int = ...,
+        paused_fallback: _rule_pb2.Fallback | None = ...,
+        rules: _abc.Iterable[_rule_pb2.Rule] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create_time", b"create_time", "expired_fallback", b"expired_fallback", "over_cap_fallback", b"over_cap_fallback", "paused_fallback", b"paused_fallback", "schedule", b"schedule", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "create_time", b"create_time", "destination_url", b"destination_url", "fallback_url", b"fallback_url", "name", b"name", "organization_id", b"organization_id", "parameter_policy", b"parameter_policy", "slug", b"slug", "status", b"status", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "campaign_id", b"campaign_id", "caps", b"caps", "create_time", b"create_time", "destination_url", b"destination_url", "expired_fallback", b"expired_fallback", "fallback_url", b"fallback_url", "name", b"name", "organization_id", b"organization_id", "over_cap_fallback", b"over_cap_fallback", "parameter_policy", b"parameter_policy", "paused_fallback", b"paused_fallback", "priority", b"priority", "rules", b"rules", "schedule", b"schedule", "slug", b"slug", "status", b"status", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -153,6 +182,14 @@ class CreateCampaignRequest(_message.Message):
     DESTINATION_URL_FIELD_NUMBER: _builtins.int
     PARAMETER_POLICY_FIELD_NUMBER: _builtins.int
     FALLBACK_URL_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    EXPIRED_FALLBACK_FIELD_NUMBER: _builtins.int
+    OVER_CAP_FALLBACK_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    CAPS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    PAUSED_FALLBACK_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """Wanted id; empty: one is minted."""
     slug: _builtins.str
@@ -163,10 +200,40 @@ class CreateCampaignRequest(_message.Message):
     """ACTIVE (also when not set) or PAUSED."""
     destination_url: _builtins.str
     """Destination."""
-    parameter_policy: Global___ParameterPolicy.ValueType
+    parameter_policy: _rule_pb2.ParameterPolicy.ValueType
     """Parameter policy; not set: MERGE."""
     fallback_url: _builtins.str
     """Fallback."""
+    priority: _builtins.int
+    """Against other campaigns, over history."""
+    @_builtins.property
+    def action(self) -> _rule_pb2.Action:
+        """In full, instead of `destination_url` and `parameter_policy`."""
+
+    @_builtins.property
+    def expired_fallback(self) -> _rule_pb2.Fallback:
+        """Outside the schedule."""
+
+    @_builtins.property
+    def over_cap_fallback(self) -> _rule_pb2.Fallback:
+        """Over a cap."""
+
+    @_builtins.property
+    def schedule(self) -> _rule_pb2.Schedule:
+        """When it runs."""
+
+    @_builtins.property
+    def caps(self) -> _containers.RepeatedCompositeFieldContainer[_rule_pb2.Cap]:
+        """What bounds it."""
+
+    @_builtins.property
+    def paused_fallback(self) -> _rule_pb2.Fallback:
+        """In full, instead of `fallback_url`."""
+
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[_rule_pb2.Rule]:
+        """Rules."""
+
     def __init__(
         self,
         *,
@@ -175,12 +242,20 @@ class CreateCampaignRequest(_message.Message):
         name: _builtins.str = ...,
         status: Global___CampaignStatus.ValueType = ...,
         destination_url: _builtins.str = ...,
-        parameter_policy: Global___ParameterPolicy.ValueType = ...,
+        parameter_policy: _rule_pb2.ParameterPolicy.ValueType = ...,
         fallback_url: _builtins.str = ...,
+        action: _rule_pb2.Action | None = ...,
+        expired_fallback: _rule_pb2.Fallback | None = ...,
+        over_cap_fallback: _rule_pb2.Fallback | None = ...,
+        schedule: _rule_pb2.Schedule | None = ...,
+        caps: _abc.Iterable[_rule_pb2.Cap] | None = ...,
+        priority: _builtins.int = ...,
+        paused_fallback: _rule_pb2.Fallback | None = ...,
+        rules: _abc.Iterable[_rule_pb2.Rule] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "expired_fallback", b"expired_fallback", "over_cap_fallback", b"over_cap_fallback", "paused_fallback", b"paused_fallback", "schedule", b"schedule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "destination_url", b"destination_url", "fallback_url", b"fallback_url", "name", b"name", "parameter_policy", b"parameter_policy", "slug", b"slug", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "campaign_id", b"campaign_id", "caps", b"caps", "destination_url", b"destination_url", "expired_fallback", b"expired_fallback", "fallback_url", b"fallback_url", "name", b"name", "over_cap_fallback", b"over_cap_fallback", "parameter_policy", b"parameter_policy", "paused_fallback", b"paused_fallback", "priority", b"priority", "rules", b"rules", "schedule", b"schedule", "slug", b"slug", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -328,6 +403,14 @@ class UpdateCampaignRequest(_message.Message):
     PARAMETER_POLICY_FIELD_NUMBER: _builtins.int
     FALLBACK_URL_FIELD_NUMBER: _builtins.int
     EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    EXPIRED_FALLBACK_FIELD_NUMBER: _builtins.int
+    OVER_CAP_FALLBACK_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    CAPS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    PAUSED_FALLBACK_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """Id."""
     slug: _builtins.str
@@ -338,12 +421,42 @@ class UpdateCampaignRequest(_message.Message):
     """New status."""
     destination_url: _builtins.str
     """New destination."""
-    parameter_policy: Global___ParameterPolicy.ValueType
+    parameter_policy: _rule_pb2.ParameterPolicy.ValueType
     """New parameter policy."""
     fallback_url: _builtins.str
     """New fallback; empty takes it away."""
     expected_version: _builtins.int
     """The version that the caller has seen; 0: do not check."""
+    priority: _builtins.int
+    """New priority."""
+    @_builtins.property
+    def action(self) -> _rule_pb2.Action:
+        """New action; one without destinations takes it away."""
+
+    @_builtins.property
+    def expired_fallback(self) -> _rule_pb2.Fallback:
+        """New fallback outside the schedule; an empty one takes it away."""
+
+    @_builtins.property
+    def over_cap_fallback(self) -> _rule_pb2.Fallback:
+        """New fallback over a cap; an empty one takes it away."""
+
+    @_builtins.property
+    def schedule(self) -> _rule_pb2.Schedule:
+        """New schedule; an empty one takes it away."""
+
+    @_builtins.property
+    def caps(self) -> Global___CapList:
+        """New caps."""
+
+    @_builtins.property
+    def paused_fallback(self) -> _rule_pb2.Fallback:
+        """New fallback while paused; an empty one takes it away."""
+
+    @_builtins.property
+    def rules(self) -> Global___RuleList:
+        """New rules, all of them."""
+
     def __init__(
         self,
         *,
@@ -352,13 +465,21 @@ class UpdateCampaignRequest(_message.Message):
         name: _builtins.str | None = ...,
         status: Global___CampaignStatus.ValueType | None = ...,
         destination_url: _builtins.str | None = ...,
-        parameter_policy: Global___ParameterPolicy.ValueType | None = ...,
+        parameter_policy: _rule_pb2.ParameterPolicy.ValueType | None = ...,
         fallback_url: _builtins.str | None = ...,
         expected_version: _builtins.int = ...,
+        action: _rule_pb2.Action | None = ...,
+        expired_fallback: _rule_pb2.Fallback | None = ...,
+        over_cap_fallback: _rule_pb2.Fallback | None = ...,
+        schedule: _rule_pb2.Schedule | None = ...,
+        caps: Global___CapList | None = ...,
+        priority: _builtins.int | None = ...,
+        paused_fallback: _rule_pb2.Fallback | None = ...,
+        rules: Global___RuleList | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_destination_url", b"_destination_url", "_fallback_url", b"_fallback_url", "_name", b"_name", "_parameter_policy", b"_parameter_policy", "_slug", b"_slug", "_status", b"_status", "destination_url", b"destination_url", "fallback_url", b"fallback_url", "name", b"name", "parameter_policy", b"parameter_policy", "slug", b"slug", "status", b"status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_destination_url", b"_destination_url", "_fallback_url", b"_fallback_url", "_name", b"_name", "_parameter_policy", b"_parameter_policy", "_priority", b"_priority", "_slug", b"_slug", "_status", b"_status", "action", b"action", "caps", b"caps", "destination_url", b"destination_url", "expired_fallback", b"expired_fallback", "fallback_url", b"fallback_url", "name", b"name", "over_cap_fallback", b"over_cap_fallback", "parameter_policy", b"parameter_policy", "paused_fallback", b"paused_fallback", "priority", b"priority", "rules", b"rules", "schedule", b"schedule", "slug", b"slug", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_destination_url", b"_destination_url", "_fallback_url", b"_fallback_url", "_name", b"_name", "_parameter_policy", b"_parameter_policy", "_slug", b"_slug", "_status", b"_status", "campaign_id", b"campaign_id", "destination_url", b"destination_url", "expected_version", b"expected_version", "fallback_url", b"fallback_url", "name", b"name", "parameter_policy", b"parameter_policy", "slug", b"slug", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_destination_url", b"_destination_url", "_fallback_url", b"_fallback_url", "_name", b"_name", "_parameter_policy", b"_parameter_policy", "_priority", b"_priority", "_slug", b"_slug", "_status", b"_status", "action", b"action", "campaign_id", b"campaign_id", "caps", b"caps", "destination_url", b"destination_url", "expected_version", b"expected_version", "expired_fallback", b"expired_fallback", "fallback_url", b"fallback_url", "name", b"name", "over_cap_fallback", b"over_cap_fallback", "parameter_policy", b"parameter_policy", "paused_fallback", b"paused_fallback", "priority", b"priority", "rules", b"rules", "schedule", b"schedule", "slug", b"slug", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__destination_url: _TypeAlias = _typing.Literal["destination_url"]  # noqa: Y015
     _WhichOneofArgType__destination_url: _TypeAlias = _typing.Literal["_destination_url", b"_destination_url"]  # noqa: Y015
@@ -368,6 +489,8 @@ class UpdateCampaignRequest(_message.Message):
     _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
     _WhichOneofReturnType__parameter_policy: _TypeAlias = _typing.Literal["parameter_policy"]  # noqa: Y015
     _WhichOneofArgType__parameter_policy: _TypeAlias = _typing.Literal["_parameter_policy", b"_parameter_policy"]  # noqa: Y015
+    _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
+    _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
     _WhichOneofReturnType__slug: _TypeAlias = _typing.Literal["slug"]  # noqa: Y015
     _WhichOneofArgType__slug: _TypeAlias = _typing.Literal["_slug", b"_slug"]  # noqa: Y015
     _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
@@ -381,11 +504,61 @@ class UpdateCampaignRequest(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__parameter_policy) -> _WhichOneofReturnType__parameter_policy | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__slug) -> _WhichOneofReturnType__slug | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
 
 Global___UpdateCampaignRequest: _TypeAlias = UpdateCampaignRequest  # noqa: Y015
+
+@_typing.final
+class CapList(_message.Message):
+    """CapList is caps that take the place of all there are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAPS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def caps(self) -> _containers.RepeatedCompositeFieldContainer[_rule_pb2.Cap]:
+        """May be empty."""
+
+    def __init__(
+        self,
+        *,
+        caps: _abc.Iterable[_rule_pb2.Cap] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caps", b"caps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CapList: _TypeAlias = CapList  # noqa: Y015
+
+@_typing.final
+class RuleList(_message.Message):
+    """RuleList is rules that take the place of all there are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[_rule_pb2.Rule]:
+        """May be empty."""
+
+    def __init__(
+        self,
+        *,
+        rules: _abc.Iterable[_rule_pb2.Rule] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RuleList: _TypeAlias = RuleList  # noqa: Y015
 
 @_typing.final
 class UpdateCampaignResponse(_message.Message):
