@@ -27,6 +27,7 @@ class Preset:
 
 
 REDIRECT = Preset(*_NO_STORE, ("Referrer-Policy", "strict-origin-when-cross-origin"))
+REFRESH = Preset(*_NO_STORE, ("Referrer-Policy", "no-referrer"), ("Content-Type", "text/html; charset=utf-8"))
 IMAGE = Preset(
     *_NO_STORE,
     ("Content-Type", "image/gif"),

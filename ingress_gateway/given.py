@@ -175,6 +175,11 @@ class Given:
                 self.refuse(f"{name}[{index}]", problem)
         return value
 
+    def anything(self, name: str) -> Any:
+        """Return a member as the parser made it, for a reader of its own; None also when it was not given."""
+        value = self._take(name)
+        return None if value is _NOTHING else value
+
     def _take(self, name: str, *, is_required: bool = False) -> Any:
         self._known.append(name)
         if name not in self._values:

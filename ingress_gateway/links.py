@@ -1,20 +1,29 @@
 """Tracking links: `GET /in/{slug}` is a click, recorded and redirected."""
 
+import html
+import time
+from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import unquote
 
 from ingress_gateway import click_ids, ids
-from ingress_gateway.answer import REDIRECT, Answer
+from ingress_gateway.answer import REDIRECT, REFRESH, Answer
 from ingress_gateway.arrival import Arrival
 from ingress_gateway.counters import Counters
+from ingress_gateway.decision import Decision, value_of
+from ingress_gateway.facts import Click, ClickReader
 from ingress_gateway.journal.waiting import JournalFullError, Waiter
 from ingress_gateway.organisations import Organisations
 from ingress_gateway.recorder import Recorder
-from ingress_gateway.routing import Route, Routing
+from ingress_gateway.routing import Route, Routing, Verdict
 from ingress_gateway.visitors import Visitors
 
 PREFIX = "/in/"
 LINK = "/in/{slug}"
+_REFRESH_PAGE = (
+    b"<!doctype html><meta charset=utf-8><meta name=referrer content=no-referrer>"
+    b'<meta http-equiv=refresh content="0;url=%b"><title>...</title>'
+)
 STORED, LATE, UNRECORDED = "stored", "late", "unrecorded"
 """What becomes of a click's event: on disk before the answer; not yet, and perhaps never; never."""
 
@@ -24,6 +33,17 @@ class Taken(NamedTuple):
 
     answer: Answer
     is_recorded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to become of a click, before anything has."""
+
+    verdict: Verdict
+    user_id: str
+    cookie: str
+    """Set-Cookie, or empty."""
+    click: Click
 
 
 class Links:
@@ -36,26 +56,34 @@ class Links:
         recorder: Recorder,
         visitors: Visitors,
         counters: Counters,
+        reader: ClickReader,
     ) -> None:
         self._organisations = organisations
         self._routing = routing
         self._recorder = recorder
         self._visitors = visitors
         self._counters = counters
+        self._reader = reader
 
     def route_of(self, arrival: Arrival) -> Route | None:
-        """Return the live route of a link under a tracking host; None for anything else."""
+        """Return the route of a link under a tracking host; None for anything else."""
         organization_id = self._organisations.of_host(arrival.host)
         if not organization_id:
             return None
         slug = arrival.path[len(PREFIX) :]
-        route = self._routing.find(organization_id, unquote(slug) if "%" in slug else slug)
-        return None if route is None or route.is_paused else route
+        return self._routing.find(organization_id, unquote(slug) if "%" in slug else slug)
+
+    def plan(self, arrival: Arrival, route: Route) -> Plan | None:
+        """Say where a click goes; None: nowhere."""
+        user_id, cookie = self._visitors.of_browser(arrival, route.organization_id)
+        click = Click(arrival, time.time_ns() // 1_000_000, self._reader)
+        plain = route.plain
+        verdict = Verdict(route, plain, ()) if plain is not None else self._routing.decide(route, click, user_id)
+        return None if verdict.decision is None else Plan(verdict, user_id, cookie, click)
 
     def take(
         self,
-        arrival: Arrival,
-        route: Route,
+        plan: Plan,
         waiter: Waiter,
         *,
         marks: tuple[str, ...] = (),
@@ -64,38 +92,55 @@ class Links:
         traceparent: str = "",
     ) -> Taken:
         """Record a click and return its redirect; a journal that takes nothing does not keep a person waiting."""
-        target = route.target
-        if route.is_paused:
-            if route.fallback is None:
-                raise ValueError("a paused campaign without a fallback has no redirect")
-            target, marks = route.fallback, (*marks, "campaign_paused")
+        arrival, (route, decision, own_marks) = plan.click.arrival, plan.verdict
+        if decision is None:
+            raise ValueError("a click that leads nowhere has no redirect")
         click_id = ids.click_id()
-        location = target.location(arrival.query, click_id, passes_parameters=route.passes_parameters)
-        user_id, cookie = self._visitors.of_browser(arrival, route.organization_id)
+        location = self._location(plan, decision, click_id)
         self._counters.redirect_count += 1
         try:
             event_id = self._recorder.record(
                 arrival,
                 waiter,
+                event_time_ms=plan.click.event_time_ms,
                 organization_id=route.organization_id,
                 route="in",
                 event_type=b"click",
-                status=302,
+                status=decision.status,
                 click_id=click_id,
                 external_click_id=click_ids.in_query(arrival.query),
-                user_id=user_id,
+                user_id=plan.user_id,
                 campaign_id=route.campaign_id,
                 campaign_version=route.version,
+                rule_id=decision.rule_id,
+                destination_id=decision.destination_id,
+                tags=decision.tags,
                 location=location,
-                marks=marks,
+                marks=(*marks, *own_marks),
                 key_id=key_id,
                 trace_id=trace_id or arrival.trace()[0],
                 traceparent=traceparent,
             )
         except JournalFullError:
             self._counters.unrecorded_redirect_count += 1
-            return Taken(_redirect(location, cookie, "", UNRECORDED), is_recorded=False)
-        return Taken(_redirect(location, cookie, event_id, STORED), is_recorded=True)
+            return Taken(_redirect(decision, location, plan.cookie, "", UNRECORDED), is_recorded=False)
+        return Taken(_redirect(decision, location, plan.cookie, event_id, STORED), is_recorded=True)
+
+    def _location(self, plan: Plan, decision: Decision, click_id: str) -> bytes:
+        target, query = decision.target, plan.click.arrival.query
+        if target.template is None:
+            return target.location(query, click_id, names=decision.names)
+        route = plan.verdict.route
+        minted = {
+            "click_id": click_id,
+            "user_id": plan.user_id,
+            "campaign_id": route.campaign_id,
+            "slug": route.slug,
+            "rule_id": decision.rule_id,
+            "destination_id": decision.destination_id,
+            "external_click_id": click_ids.in_query(query).decode("latin-1"),
+        }
+        return target.location(query, click_id, names=decision.names, value_of=value_of(plan.click, minted))
 
 
 def with_outcome(answer: Answer, outcome: str) -> Answer:
@@ -105,13 +150,15 @@ def with_outcome(answer: Answer, outcome: str) -> Answer:
         for name, value in answer.headers
         if name != "X-Trellis-Event-Id" or outcome != UNRECORDED
     ]
-    return Answer(answer.status, answer.preset, headers)
+    return Answer(answer.status, answer.preset, headers, answer.body)
 
 
-def _redirect(location: bytes, cookie: str, event_id: str, outcome: str) -> Answer:
-    headers = [("Location", location.decode("latin-1")), ("X-Trellis-Outcome", outcome)]
+def _redirect(decision: Decision, location: bytes, cookie: str, event_id: str, outcome: str) -> Answer:
+    headers = [("X-Trellis-Outcome", outcome)]
     if event_id:
         headers.append(("X-Trellis-Event-Id", event_id))
     if cookie:
         headers.append(("Set-Cookie", cookie))
-    return Answer(302, REDIRECT, headers)
+    if decision.status == 200:
+        return Answer(200, REFRESH, headers, _REFRESH_PAGE % html.escape(location.decode("latin-1")).encode("latin-1"))
+    return Answer(decision.status, REDIRECT, [("Location", location.decode("latin-1")), *headers])

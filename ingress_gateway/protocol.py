@@ -230,7 +230,8 @@ class GatewayProtocol(RequestHandler):
             self.is_sampled = True
             return False
         route = server.links.route_of(arrival)
-        if route is None:
+        plan = None if route is None else server.links.plan(arrival, route)
+        if plan is None:
             self.is_sampled = False
             return False
         if self.odd_target is not None:
@@ -239,7 +240,7 @@ class GatewayProtocol(RequestHandler):
         self._click = click
         server.counters.fast_request_count += 1
         self._parser.message_consumed()  # type: ignore[union-attr]  # checked by the caller
-        taken = server.links.take(arrival, route, click)
+        taken = server.links.take(plan, click)
         click.answer = taken.answer
         # While the disk works.
         click.response = serialize(taken.answer, closes=click.closes)

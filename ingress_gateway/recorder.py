@@ -31,6 +31,10 @@ class Recorder:
         user_id: str = "",
         campaign_id: str = "",
         campaign_version: int = 0,
+        rule_id: str = "",
+        destination_id: str = "",
+        tags: Sequence[str] = (),
+        event_time_ms: int = 0,
         location: bytes = b"",
         marks: Sequence[str] = (),
         body: bytes | None = None,
@@ -40,8 +44,11 @@ class Recorder:
         trace_id: str = "",
         traceparent: str = "",
     ) -> str:
-        """Append an event and return its id; ``waiter`` hears when it is on disk. Raises JournalFullError."""
-        now_ms = time.time_ns() // 1_000_000
+        """Append an event and return its id; ``waiter`` hears when it is on disk. Raises JournalFullError.
+
+        ``event_time_ms`` is when it was decided what becomes of it; 0: now.
+        """
+        now_ms = event_time_ms or time.time_ns() // 1_000_000
         event_id = keyed_event_id(organization_id, idempotency_key) if idempotency_key else new_event_id(now_ms)
         sequence = self._journal.next_sequence()
         event = event_pb2.Event(
@@ -64,6 +71,9 @@ class Recorder:
             user_id=user_id,
             campaign_id=campaign_id,
             campaign_version=campaign_version,
+            rule_id=rule_id,
+            destination_id=destination_id,
+            tags=tags,
             location=location,
             status=status,
             marks=marks,

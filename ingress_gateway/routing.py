@@ -1,82 +1,15 @@
 """Where does a link lead? Campaigns compiled for the hot path, from a snapshot that attribution_svc pushes."""
 
-import re
 from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes, urlsplit
+from typing import NamedTuple
 
+from ingress_gateway.decision import MOST_HOPS, Act, Decision, Fallback, Hours, Rule, compile_rules
+from ingress_gateway.facts import Click
 from svc_runtime.logs import get_logger
 from trellis.attribution.v1 import attribution_service_pb2 as pb
+from trellis.attribution.v1 import rule_pb2
 
-# What may stand in a Location as it is; anything else that a client sent is percent-encoded.
-_UNSAFE = re.compile(rb"[^\x21-\x7e]|#")
-# A publishable key in the query says who owns the link; the destination has no business with it.
-_KEY_PARAMETER = re.compile(rb"(?:^|&)(?:k|key|api_key|write_key|writeKey)=wdn_[A-Za-z0-9_]*", re.IGNORECASE)
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A destination, taken apart once."""
-
-    base: bytes
-    """Scheme to path, as the Location will begin."""
-    own_query: bytes
-    fragment: bytes
-    """With its `#`, or empty."""
-    own_names: frozenset[bytes]
-    """Decoded names of its own parameters: they win over incoming ones."""
-
-    @classmethod
-    def compile(cls, url: str) -> "Target":
-        """Take an absolute URL apart; raise ValueError for anything else."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise ValueError("the destination is no absolute http(s) URL")
-        base = f"{parts.scheme}://{parts.netloc}{parts.path or '/'}".encode()
-        query = parts.query.encode()
-        return cls(
-            base=base,
-            own_query=query,
-            fragment=b"#" + parts.fragment.encode() if parts.fragment else b"",
-            own_names=frozenset(name for name, _ in split_query(query)),
-        )
-
-    def location(self, incoming_query: bytes, click_id: str, *, passes_parameters: bool) -> bytes:
-        """Return the Location for a request's raw query.
-
-        All incoming parameters go along as they came, but those that the destination sets itself; our click id is
-        added where none came. Only the query can be influenced by the request.
-        """
-        pieces = [self.own_query] if self.own_query else []
-        has_click_id = b"click_id" in self.own_names
-        if passes_parameters and incoming_query:
-            if b"wdn_" in incoming_query:
-                incoming_query = _KEY_PARAMETER.sub(b"", incoming_query).lstrip(b"&")
-            if self.own_names:
-                incoming_query = b"&".join(
-                    piece for name, piece in split_query(incoming_query) if name not in self.own_names
-                )
-            if incoming_query:
-                pieces.append(_UNSAFE.sub(_percent, incoming_query))
-                has_click_id = has_click_id or _has_click_id(incoming_query)
-        if not has_click_id:
-            pieces.append(b"click_id=" + click_id.encode())
-        return b"".join((self.base, b"?", b"&".join(pieces), self.fragment))
-
-
-def split_query(query: bytes) -> list[tuple[bytes, bytes]]:
-    """Return (decoded name, raw piece) of each parameter, in order."""
-    return [
-        (unquote_to_bytes(piece.partition(b"=")[0].replace(b"+", b" ")), piece) for piece in query.split(b"&") if piece
-    ]
-
-
-def _has_click_id(query: bytes) -> bool:
-    return query.startswith(b"click_id=") or b"&click_id=" in query
-
-
-def _percent(found: re.Match[bytes]) -> bytes:
-    return b"%%%02X" % found[0][0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,24 +18,82 @@ class Route:
 
     campaign_id: str
     organization_id: str
+    slug: str
     version: int
     is_paused: bool
-    target: Target
-    fallback: Target | None
-    passes_parameters: bool
+    act: Act | None
+    """For clicks that no rule matches."""
+    rules: tuple[Rule, ...]
+    hours: Hours | None
+    paused: Fallback
+    expired: Fallback
+    over_cap: Fallback
+    plain: Decision | None
+    """The decision on every click, where there is nothing to decide."""
 
     @classmethod
     def compile(cls, campaign: pb.Campaign) -> "Route":
-        """Compile a campaign."""
+        """Compile a campaign; raise ValueError for one that cannot be routed by."""
+        act = _act(campaign)
+        rules = compile_rules(campaign)
+        hours = Hours.compile(campaign.schedule) if campaign.HasField("schedule") else None
+        paused = _fallback(campaign, "paused_fallback", Fallback.compile_url(campaign.fallback_url))
+        is_paused = campaign.status == pb.CAMPAIGN_STATUS_PAUSED
+        is_plain = act is not None and len(act.choices) == 1 and not rules and hours is None and not is_paused
         return cls(
             campaign_id=campaign.campaign_id,
             organization_id=campaign.organization_id,
+            slug=campaign.slug,
             version=campaign.version,
-            is_paused=campaign.status == pb.CAMPAIGN_STATUS_PAUSED,
-            target=Target.compile(campaign.destination_url),
-            fallback=Target.compile(campaign.fallback_url) if campaign.fallback_url else None,
-            passes_parameters=campaign.parameter_policy != pb.PARAMETER_POLICY_NONE,
+            is_paused=is_paused,
+            act=act,
+            rules=rules,
+            hours=hours,
+            paused=paused,
+            expired=_fallback(campaign, "expired_fallback", paused),
+            over_cap=_fallback(campaign, "over_cap_fallback", paused),
+            plain=act.decision(act.choices[0]) if act is not None and is_plain else None,
         )
+
+
+def _act(campaign: pb.Campaign) -> Act | None:
+    """Compile what becomes of clicks that no rule matches; None: nothing."""
+    if campaign.HasField("action"):
+        return Act.compile(campaign.action, campaign.campaign_id)
+    # Of a release without actions: it has a destination and a policy.
+    if not campaign.destination_url:
+        return None
+    action = rule_pb2.Action(
+        destinations=[rule_pb2.Destination(destination_id="d1", url=campaign.destination_url, weight=100)],
+        parameter_policy=campaign.parameter_policy,
+    )
+    return Act.compile(action, campaign.campaign_id)
+
+
+def _fallback(campaign: pb.Campaign, name: str, otherwise: Fallback) -> Fallback:
+    if not campaign.HasField(name):  # type: ignore[arg-type]  # one of its fields
+        return otherwise
+    message: rule_pb2.Fallback = getattr(campaign, name)
+    return Fallback(campaign_id=message.campaign_id) if message.campaign_id else Fallback.compile_url(message.url)
+
+
+class Verdict(NamedTuple):
+    """What becomes of a click."""
+
+    route: Route
+    """The campaign that it went to in the end."""
+    decision: Decision | None
+    """None: it leads nowhere."""
+    marks: tuple[str, ...]
+    """Why not as the campaign would have it."""
+
+
+def _decided(route: Route, click: Click, user_id: str) -> Decision | None:
+    """Ask the rules, then the campaign's own action; None when there is none."""
+    for rule in route.rules:
+        if rule.test is None or rule.test(click.facts):
+            return rule.act.decision(rule.act.choose(user_id), rule.rule_id)
+    return None if route.act is None else route.act.decision(route.act.choose(user_id))
 
 
 class Routing:
@@ -163,6 +154,31 @@ class Routing:
         """Return the route of a campaign, paused ones too."""
         campaign = self._campaigns.get((organization_id, campaign_id))
         return self.find(organization_id, campaign.slug) if campaign is not None else None
+
+    def decide(self, route: Route, click: Click, user_id: str) -> Verdict:
+        """Say where a click on a route goes; a campaign may hand it on to another, a few times."""
+        marks: tuple[str, ...] = ()
+        for _ in range(MOST_HOPS):
+            fallback, mark = None, ""
+            if route.is_paused:
+                fallback, mark = route.paused, "campaign_paused"
+            elif route.hours is not None and not route.hours.runs_at(click.event_time_ms):
+                fallback, mark = route.expired, "campaign_expired"
+            else:
+                decision = route.plain or _decided(route, click, user_id)
+                if decision is not None:
+                    return Verdict(route, decision, marks)
+                fallback, mark = route.paused, "no_rule_matched"
+            marks = (*marks, mark)
+            if fallback.target is not None:
+                return Verdict(route, Decision(fallback.target, "", 302, None), marks)
+            following = (
+                self.find_campaign(route.organization_id, fallback.campaign_id) if fallback.campaign_id else None
+            )
+            if following is None:
+                return Verdict(route, None, marks)
+            route = following
+        return Verdict(route, None, (*marks, "campaign_circle"))
 
     def snapshot(self) -> pb.WatchRoutingResponse:
         """Return everything held, as one snapshot, for the disk."""

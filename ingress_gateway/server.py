@@ -6,8 +6,10 @@ import socket
 import sys
 from contextlib import AsyncExitStack
 
+from enrichment.geo import Geo
 from ingress_gateway.app import App
 from ingress_gateway.counters import Counters
+from ingress_gateway.facts import ClickReader, refresh_forever
 from ingress_gateway.gateway import Channels, Gateway
 from ingress_gateway.ids import VisitorIds
 from ingress_gateway.journal.journal import Journal
@@ -99,6 +101,8 @@ async def build(
     await stack.enter_async_context(running("watch keys", key_watch.run()))
     await stack.enter_async_context(running("watch routing", routing_watch.run()))
 
+    reader = ClickReader(Geo(settings.geoip_paths))
+    await stack.enter_async_context(running("geoip", refresh_forever(reader)))
     recorder = Recorder(journal)
     visitors = Visitors(VisitorIds(settings.key_pepper.get_secret_value()))
     gateway = Gateway(
@@ -111,7 +115,7 @@ async def build(
         routing_watch=routing_watch,
         recorder=recorder,
         visitors=visitors,
-        links=Links(organisations, routing, recorder, visitors, counters),
+        links=Links(organisations, routing, recorder, visitors, counters, reader),
         unclaimed=Unclaimed(recorder, counters, per_second=settings.unclaimed_per_second),
         sampler=Sampler(telemetry.sampling_ratio, is_enabled=telemetry.exports_traces),
         counters=counters,

@@ -44,6 +44,9 @@ class GatewaySettings(BaseSettings):
     )
     """Networks, comma separated, whose X-Forwarded-For and X-Forwarded-Proto are believed."""
 
+    geoip_paths: Annotated[tuple[Path, ...], NoDecode] = ()
+    """MMDB files, comma separated, for rules about places; earlier ones win. Without any, places are unknown."""
+
     journal_disk_bytes: int = Field(default=8 * GIB, ge=32 * MIB)
     """Most bytes of this worker's journal; beyond it API routes answer 503 and redirects go on unrecorded."""
     journal_segment_bytes: int = Field(default=16 * MIB, ge=64 * KIB)
@@ -81,6 +84,11 @@ class GatewaySettings(BaseSettings):
     """Most open connections of this worker; more are closed at once."""
     unclaimed_per_second: int = Field(default=50, ge=0)
     """Most requests of unknown hosts and keys kept per second; more are answered, counted and forgotten."""
+
+    @field_validator("geoip_paths", mode="before")
+    @classmethod
+    def _paths(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod

@@ -9,6 +9,7 @@ from ingress_gateway.openapi.parts import (
     json_answer,
     json_body,
     listing,
+    nullable,
     number,
     page,
     path,
@@ -21,11 +22,12 @@ from ingress_gateway.openapi.parts import (
 
 TAG = "Campaigns"
 _STATUS = {"enum": ["active", "paused", "archived"]}
-_POLICY = {"enum": ["merge", "none"]}
+_POLICY = {"enum": ["merge", "none", "only"]}
 _SLUG_FORM = "1 to 128 of `A-Z a-z 0-9 _ - . ~`; case counts"
 _URL_FORM = "an absolute http or https URL of at most 4,096 characters"
 _POLICY_MEANING = (
-    "Which incoming parameters go along: `merge` all, where the destination's own win; `none` nothing but our click id."
+    "Which incoming parameters go along: `merge` all, where the destination's own win; `none` nothing but our click "
+    "id; `only` those named in the action's `parameter_names`."
 )
 _FALLBACK_MEANING = "Where traffic goes while the campaign is paused; empty: a 404 page."
 
@@ -37,6 +39,22 @@ _EXAMPLE: Json = {
     "destination_url": "https://shop.acmecorp.com/summer-sale",
     "parameter_policy": "merge",
     "fallback_url": "",
+    "action": {
+        "destinations": [
+            {"destination_id": "d1", "url": "https://shop.acmecorp.com/summer-sale", "weight": 100},
+        ],
+        "redirect_type": "302",
+        "parameter_policy": "merge",
+        "parameter_names": [],
+        "tags": [],
+    },
+    "rules": [],
+    "paused_fallback": None,
+    "expired_fallback": None,
+    "over_cap_fallback": None,
+    "schedule": None,
+    "caps": [],
+    "priority": 0,
     "version": 1,
     "create_time": "2026-11-03T10:00:00.123456Z",
     "update_time": "2026-11-03T10:00:00.123456Z",
@@ -49,9 +67,109 @@ _CHANGEABLE: Json = {
     "destination": text("Another name for `destination_url`; give one of them."),
     "parameter_policy": text(_POLICY_MEANING, **_POLICY),
     "fallback_url": text(_FALLBACK_MEANING),
+    "action": nullable("WantedAction", "What becomes of clicks that no rule matches, instead of `destination_url`."),
+    "rules": listing(ref("WantedRule"), "At most 100; all of them.", maxItems=100),
+    "paused_fallback": nullable("Fallback", "Where traffic goes while the campaign is paused."),
+    "expired_fallback": nullable("Fallback", "Where traffic goes outside the schedule; as while paused without one."),
+    "over_cap_fallback": nullable("Fallback", "Where traffic goes over a cap; as while paused without one."),
+    "schedule": nullable("Schedule", "When it runs."),
+    "caps": listing(ref("Cap"), "At most 20; all hold.", maxItems=20),
+    "priority": number("The higher wins where two campaigns claim the same event of history."),
+}
+_DESTINATION: Json = {
+    "destination_id": text("Its id in the action; `d1`, `d2`… where none is given."),
+    "url": text(f"{_URL_FORM}; values of its query may hold macros such as `{{source}}` or `{{param:zone|none}}`."),
+    "weight": number("Percent of the visitors; all of an action sum to 100.", minimum=0, maximum=100),
+}
+_ACTION: Json = {
+    "destinations": listing(ref("Destination"), "1 to 20; a visitor stays with one.", maxItems=20),
+    "redirect_type": text(
+        "`meta_refresh` is a page that sends no referrer.", enum=["302", "301", "303", "307", "308", "meta_refresh"]
+    ),
+    "parameter_policy": text(_POLICY_MEANING, **_POLICY),
+    "parameter_names": listing({"type": "string"}, "With `only`."),
+    "tags": listing({"type": "string"}, "Marks on the events, for reports."),
+}
+_RULE: Json = {
+    "rule_id": text("Its id in the campaign; `r1`, `r2`… where none is given."),
+    "name": text("For people."),
+    "priority": number("The highest that matches decides; of equals, the one that stands first."),
+    "when": {
+        "type": ["object", "array", "null"],
+        "description": "Which clicks: the rule language, docs/rules.md. Null: every click.",
+    },
+    "is_disabled": {"type": "boolean", "description": "True: passed over."},
 }
 
 SCHEMAS: Json = {
+    "Destination": wish("A place to send visitors to.", _DESTINATION),
+    "Action": record("What becomes of a click.", _ACTION),
+    "WantedAction": wish(
+        "What becomes of a click.",
+        {
+            **_ACTION,
+            "type": text("The only one there is.", enum=["redirect"]),
+            "destination": text("A single destination's URL, instead of `destinations`."),
+            "destination_url": text("Another name for `destination`."),
+        },
+    ),
+    "Rule": record("Sends those clicks that it matches somewhere of their own.", {**_RULE, "action": ref("Action")}),
+    "WantedRule": wish(
+        "A rule to be.",
+        {
+            **_RULE,
+            "type": text("Any; it says nothing."),
+            "conditions": {
+                "type": ["array", "object"],
+                "description": "Another name for `when`: conditions that must all hold.",
+            },
+            "action": ref("WantedAction"),
+        },
+        "action",
+    ),
+    "Fallback": wish(
+        "Where traffic goes instead: one of the two.",
+        {
+            "url": text(f"{_URL_FORM}, without macros."),
+            "campaign_id": text("Another campaign, by its own rules. A chain may not come back to where it began."),
+        },
+    ),
+    "Schedule": wish(
+        "When a campaign runs.",
+        {
+            "start_time": instant("First instant.", is_nullable=True),
+            "end_time": instant("First instant after it.", is_nullable=True),
+            "windows": listing(
+                wish(
+                    "Some hours of some weekdays.",
+                    {
+                        "weekdays": listing(
+                            {
+                                "type": "string",
+                                "enum": ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"],
+                            },
+                            "None: every day.",
+                        ),
+                        "start": text("`HH:MM`; `00:00` where it is not given."),
+                        "end": text("`HH:MM`, the first minute after it; `24:00` where it is not given."),
+                    },
+                ),
+                "None: at any hour.",
+            ),
+            "time_zone": text("IANA name; UTC where none is given. Also that of the rules' hours, weekdays and dates."),
+        },
+    ),
+    "Cap": wish(
+        "A most.",
+        {
+            "kind": text("What is counted.", enum=["clicks", "uniques", "conversions"]),
+            "period": text("When it begins anew, in the schedule's time zone.", enum=["hour", "day", "total"]),
+            "limit": number("At most so many.", minimum=1),
+        },
+        "kind",
+        "period",
+        "limit",
+    ),
     "Campaign": record(
         "A link of the organisation and where it leads.",
         {
@@ -62,6 +180,14 @@ SCHEMAS: Json = {
             "destination_url": text("Where it sends, in normal form."),
             "parameter_policy": text(_POLICY_MEANING, **_POLICY),
             "fallback_url": text(_FALLBACK_MEANING),
+            "action": nullable("Action", "What becomes of clicks that no rule matches; null: the fallback."),
+            "rules": listing(ref("Rule"), "In the order in which they decide."),
+            "paused_fallback": nullable("Fallback", "Where traffic goes while it is paused; null: a 404 page."),
+            "expired_fallback": nullable("Fallback", "Where traffic goes outside the schedule; null: as while paused."),
+            "over_cap_fallback": nullable("Fallback", "Where traffic goes over a cap; null: as while paused."),
+            "schedule": nullable("Schedule", "When it runs; null: always."),
+            "caps": listing(ref("Cap"), "What bounds it."),
+            "priority": number("The higher wins where two campaigns claim the same event of history."),
             "version": number("Rises by one with every change, from 1. The `ETag` is the same in quotes.", minimum=1),
             "create_time": instant("When it was created."),
             "update_time": instant("When it was changed last."),
@@ -73,14 +199,14 @@ SCHEMAS: Json = {
     ),
     "CampaignPage": page("campaigns", "Campaign", "A page of campaigns, newest first."),
     "NewCampaign": wish(
-        "A campaign to be. `destination_url` (or `destination`) is required.",
+        "A campaign to be. `destination_url` (or `destination`), `action` or `rules` is required.",
         {
             "campaign_id": text("The wanted id: 1 to 64 of `A-Z a-z 0-9 _ -`. One is made where none is given."),
             **_CHANGEABLE,
             "status": text("`active` where none is given.", enum=["active", "paused"]),
         },
     )
-    | {"anyOf": [{"required": ["destination_url"]}, {"required": ["destination"]}]},
+    | {"anyOf": [{"required": [name]} for name in ("destination_url", "destination", "action", "rules")]},
     "CampaignChange": wish(
         "What is to be otherwise; what is left out stays.",
         {

@@ -31,6 +31,11 @@ def ref(name: str) -> Json:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+def nullable(name: str, description: str) -> Json:
+    """Refer to a schema of what may be null."""
+    return {"anyOf": [ref(name), {"type": "null"}], "description": description}
+
+
 def text(description: str, **more: Any) -> Json:
     """Describe a text."""
     return {"type": "string", "description": description, **more}

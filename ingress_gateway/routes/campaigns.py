@@ -10,17 +10,27 @@ from ingress_gateway.gateway import Call
 from ingress_gateway.given import Given, shown_value
 from ingress_gateway.instants import timestamp_text
 from ingress_gateway.responses import respond_json
+from ingress_gateway.routes.campaign_json import (
+    POLICIES,
+    POLICY_WORDS,
+    action_given,
+    caps_given,
+    definition_json,
+    fallback_given,
+    rules_given,
+    schedule_given,
+)
 from trellis.attribution.v1 import attribution_service_pb2 as pb
+from trellis.attribution.v1 import rule_pb2
 
 STATUSES = {
     "active": pb.CAMPAIGN_STATUS_ACTIVE,
     "paused": pb.CAMPAIGN_STATUS_PAUSED,
     "archived": pb.CAMPAIGN_STATUS_ARCHIVED,
 }
-POLICIES = {"merge": pb.PARAMETER_POLICY_MERGE, "none": pb.PARAMETER_POLICY_NONE}
 _STATUS_WORDS = {number: word for word, number in STATUSES.items()}
-_POLICY_WORDS = {number: word for word, number in POLICIES.items()}
 _LARGEST_VERSION = 2**32 - 1
+_HIGHEST_PRIORITY = 1_000_000
 _ENTITY_TAG = re.compile(r'"([1-9][0-9]{0,9})"')
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
@@ -34,9 +44,17 @@ async def create_campaign(call: Call) -> web.StreamResponse:
             slug=given.text("slug") or "",
             name=given.text("name") or "",
             status=given.choice("status", STATUSES) or pb.CAMPAIGN_STATUS_UNSPECIFIED,
-            destination_url=_destination(given, is_required=True) or "",
-            parameter_policy=given.choice("parameter_policy", POLICIES) or pb.PARAMETER_POLICY_UNSPECIFIED,
+            destination_url=_destination(given, is_required=not (given.has("rules") or given.has("action"))) or "",
+            parameter_policy=given.choice("parameter_policy", POLICIES) or rule_pb2.PARAMETER_POLICY_UNSPECIFIED,
             fallback_url=given.text("fallback_url") or "",
+            action=action_given(given, "action"),
+            expired_fallback=fallback_given(given, "expired_fallback"),
+            over_cap_fallback=fallback_given(given, "over_cap_fallback"),
+            schedule=schedule_given(given),
+            caps=caps_given(given),
+            priority=_priority(given) or 0,
+            paused_fallback=fallback_given(given, "paused_fallback"),
+            rules=rules_given(given),
         )
     campaign = (await api.ask(api.attribution.CreateCampaign, request)).campaign
     return _respond(api, campaign, status=201, headers={"Location": f"/api/v1/campaigns/{campaign.campaign_id}"})
@@ -81,8 +99,26 @@ async def update_campaign(call: Call) -> web.StreamResponse:
             parameter_policy=given.choice("parameter_policy", POLICIES),
             fallback_url=given.text("fallback_url"),
             expected_version=_expected_version(call, given),
+            action=action_given(given, "action"),
+            expired_fallback=fallback_given(given, "expired_fallback"),
+            over_cap_fallback=fallback_given(given, "over_cap_fallback"),
+            schedule=schedule_given(given),
+            priority=_priority(given),
+            paused_fallback=fallback_given(given, "paused_fallback"),
         )
+        if (caps := caps_given(given)) is not None:
+            request.caps.CopyFrom(pb.CapList(caps=caps))
+        if (rules := rules_given(given)) is not None:
+            request.rules.CopyFrom(pb.RuleList(rules=rules))
     return _respond(api, (await api.ask(api.attribution.UpdateCampaign, request)).campaign)
+
+
+def _priority(given: Given) -> int | None:
+    value = given.anything("priority")
+    if value is not None and (type(value) is not int or abs(value) > _HIGHEST_PRIORITY):
+        given.refuse("priority", f"is {shown_value(value)}, must be -{_HIGHEST_PRIORITY} to {_HIGHEST_PRIORITY}")
+        return None
+    return value
 
 
 def _destination(given: Given, *, is_required: bool = False) -> str | None:
@@ -125,8 +161,9 @@ def _campaign(api: ApiCall, campaign: pb.Campaign) -> dict[str, Any]:
         "name": campaign.name,
         "status": _STATUS_WORDS.get(campaign.status, "unknown"),
         "destination_url": campaign.destination_url,
-        "parameter_policy": _POLICY_WORDS.get(campaign.parameter_policy, "unknown"),
+        "parameter_policy": POLICY_WORDS.get(campaign.parameter_policy, "unknown"),
         "fallback_url": campaign.fallback_url,
+        **definition_json(campaign),
         "version": campaign.version,
         "create_time": timestamp_text(campaign.create_time),
         "update_time": timestamp_text(campaign.update_time),

@@ -33,12 +33,12 @@ async def click(call: Call) -> web.StreamResponse:
         arrival.body = await read_body(call.request, gateway.settings, gateway.settings.max_event_bytes)
     route = _route(call, tenant.organization_id)
     marks = _marks(call, tenant)
-    if route is None or (route.is_paused and route.fallback is None):
+    plan = None if route is None else gateway.links.plan(arrival, route)
+    if plan is None:
         return await _dead_link(call, tenant, route, marks)
     waiter = RedirectWaiter(call)
     taken = gateway.links.take(
-        arrival,
-        route,
+        plan,
         waiter,
         marks=marks,
         key_id=tenant.key_id,

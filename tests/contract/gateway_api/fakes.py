@@ -22,7 +22,7 @@ from svc_runtime.mesh_token import Caller
 from svc_runtime.paging import PageTokens
 from svc_runtime.scopes import SCOPES
 from trellis.attribution.v1 import attribution_service_pb2 as attribution_pb
-from trellis.attribution.v1 import attribution_service_pb2_grpc
+from trellis.attribution.v1 import attribution_service_pb2_grpc, rule_pb2
 from trellis.auth.v1 import auth_service_pb2 as auth_pb
 from trellis.auth.v1 import auth_service_pb2_grpc
 from trellis.capture.v1 import capture_service_pb2 as capture_pb
@@ -83,6 +83,9 @@ class Misbehaviour:
         return current_caller().organization_id
 
 
+_DEFINITION = ("action", "paused_fallback", "expired_fallback", "over_cap_fallback", "schedule")
+
+
 class FakeAttribution(attribution_service_pb2_grpc.AttributionServiceServicer):
     """Campaigns in a dict."""
 
@@ -100,7 +103,7 @@ class FakeAttribution(attribution_service_pb2_grpc.AttributionServiceServicer):
                 "name": campaign_id,
                 "status": attribution_pb.CAMPAIGN_STATUS_ACTIVE,
                 "destination_url": "https://shop.acmecorp.com/summer-sale",
-                "parameter_policy": attribution_pb.PARAMETER_POLICY_MERGE,
+                "parameter_policy": rule_pb2.PARAMETER_POLICY_MERGE,
                 "version": 1,
                 "create_time": stamp(),
                 "update_time": stamp(),
@@ -115,7 +118,7 @@ class FakeAttribution(attribution_service_pb2_grpc.AttributionServiceServicer):
         campaign_id = request.campaign_id or "cmp_minted"
         if (organization_id, campaign_id) in self.campaigns:
             raise AlreadyExistsError(f"there is a campaign {campaign_id} already")
-        if not request.destination_url.startswith(("http://", "https://")):
+        if not request.rules and not request.destination_url.startswith(("http://", "https://")):
             raise InvalidArgumentError.of([Violation("destination_url", "must be an absolute http or https URL")])
         self.put(
             organization_id,
@@ -124,8 +127,12 @@ class FakeAttribution(attribution_service_pb2_grpc.AttributionServiceServicer):
             name=request.name or request.slug or campaign_id,
             status=request.status or attribution_pb.CAMPAIGN_STATUS_ACTIVE,
             destination_url=request.destination_url,
-            parameter_policy=request.parameter_policy or attribution_pb.PARAMETER_POLICY_MERGE,
+            parameter_policy=request.parameter_policy or rule_pb2.PARAMETER_POLICY_MERGE,
             fallback_url=request.fallback_url,
+            **{field: getattr(request, field) for field in _DEFINITION if request.HasField(field)},  # type: ignore[arg-type]  # fields of both
+            caps=request.caps,
+            rules=request.rules,
+            priority=request.priority,
         )
         return attribution_pb.CreateCampaignResponse(campaign=self.campaigns[organization_id, campaign_id])
 

@@ -21,7 +21,7 @@ from ingress_gateway.settings import GatewaySettings
 from svc_runtime.keys import KeyEnvironment, KeyKind, new_key, present_key
 from svc_runtime.settings import MeshSettings, TelemetrySettings
 from tests.contract.gateway_http.wire import Response, talk, talk_until_closed
-from trellis.attribution.v1 import attribution_service_pb2
+from trellis.attribution.v1 import attribution_service_pb2, rule_pb2
 from trellis.auth.v1 import auth_service_pb2
 from trellis.capture.v1 import event_pb2
 
@@ -94,7 +94,7 @@ def routing_snapshot(revision: int = 1) -> attribution_service_pb2.WatchRoutingR
 
     add("summer_sale", SHOP)
     add("own", "https://shop.acmecorp.com/own?utm_source=ours&a=1#top")
-    add("none", "https://shop.acmecorp.com/none", parameter_policy=pb.PARAMETER_POLICY_NONE)
+    add("none", "https://shop.acmecorp.com/none", parameter_policy=rule_pb2.PARAMETER_POLICY_NONE)
     add("by-id", "https://shop.acmecorp.com/by-id", campaign_id="cmp_4711")
     add("a.b~c-d_E", "https://shop.acmecorp.com/odd")
     add("paused", "https://shop.acmecorp.com/paused", status=pb.CAMPAIGN_STATUS_PAUSED)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingress_gateway.routing import Routing, Target
+from ingress_gateway.routing import Routing
+from ingress_gateway.target import Target
 from trellis.attribution.v1 import attribution_service_pb2 as pb
 
 CLICK_ID = "0123456789abcdefghijkl"
@@ -15,7 +16,7 @@ ACTIVE, PAUSED, ARCHIVED = pb.CAMPAIGN_STATUS_ACTIVE, pb.CAMPAIGN_STATUS_PAUSED,
 
 
 def _location(url: str, query: bytes, *, passes: bool = True) -> str:
-    return Target.compile(url).location(query, CLICK_ID, passes_parameters=passes).decode("ascii")
+    return Target.compile(url).location(query, CLICK_ID, names=None if passes else frozenset()).decode("ascii")
 
 
 OURS = f"click_id={CLICK_ID}"
@@ -161,7 +162,8 @@ def test_a_paused_campaign_is_found_and_says_so() -> None:
     route = routing.find("org_a", "one")
     assert route is not None
     assert route.is_paused
-    assert route.fallback is not None
+    assert route.paused.target is not None
+    assert route.plain is None
 
 
 def test_a_campaign_is_found_by_its_id_within_its_organisation() -> None:

@@ -57,6 +57,9 @@ class Event(_message.Message):
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     ITEM_INDEX_FIELD_NUMBER: _builtins.int
     KEY_ID_FIELD_NUMBER: _builtins.int
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    DESTINATION_ID_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
     """The organisation that owns the event, for example `org_acmecorp`. Empty only in the unclaimed quarantine."""
     event_id: _builtins.str
@@ -115,9 +118,17 @@ class Event(_message.Message):
     """Position in the batch that brought it, from 0. 0 for a single event."""
     key_id: _builtins.str
     """Public id of the key that authenticated the sender. Empty when the host or slug named the organisation."""
+    rule_id: _builtins.str
+    """The campaign's rule that decided. Empty when none did: the campaign's own action, or a fallback."""
+    destination_id: _builtins.str
+    """The destination that was chosen. Empty for a fallback."""
     @_builtins.property
     def marks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What is odd about the event, for example `unknown_slug`, `malformed_json`, `late`."""
+
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tags of the action that was taken."""
 
     def __init__(
         self,
@@ -150,10 +161,13 @@ class Event(_message.Message):
         idempotency_key: _builtins.bytes = ...,
         item_index: _builtins.int = ...,
         key_id: _builtins.str = ...,
+        rule_id: _builtins.str = ...,
+        destination_id: _builtins.str = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "campaign_id", b"campaign_id", "campaign_version", b"campaign_version", "click_id", b"click_id", "event_id", b"event_id", "event_time_ms", b"event_time_ms", "event_type", b"event_type", "external_click_id", b"external_click_id", "headers", b"headers", "host", b"host", "http_version", b"http_version", "idempotency_key", b"idempotency_key", "ip", b"ip", "item_index", b"item_index", "journal_id", b"journal_id", "key_id", b"key_id", "location", b"location", "marks", b"marks", "method", b"method", "organization_id", b"organization_id", "peer_address", b"peer_address", "route", b"route", "scheme", b"scheme", "sequence", b"sequence", "status", b"status", "target", b"target", "trace_id", b"trace_id", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "campaign_id", b"campaign_id", "campaign_version", b"campaign_version", "click_id", b"click_id", "destination_id", b"destination_id", "event_id", b"event_id", "event_time_ms", b"event_time_ms", "event_type", b"event_type", "external_click_id", b"external_click_id", "headers", b"headers", "host", b"host", "http_version", b"http_version", "idempotency_key", b"idempotency_key", "ip", b"ip", "item_index", b"item_index", "journal_id", b"journal_id", "key_id", b"key_id", "location", b"location", "marks", b"marks", "method", b"method", "organization_id", b"organization_id", "peer_address", b"peer_address", "route", b"route", "rule_id", b"rule_id", "scheme", b"scheme", "sequence", b"sequence", "status", b"status", "tags", b"tags", "target", b"target", "trace_id", b"trace_id", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,165 @@
+"""What is known of a click while it is being routed: worked out when a rule or a macro asks for it, and not before.
+
+The reading of the warehouse is made by the same functions of ``enrichment``, so that a rule says the same of a click
+now and in history.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import cached_property
+
+from enrichment.bots import bot_reasons
+from enrichment.channel import Traffic, read_traffic
+from enrichment.geo import Geo, Place
+from enrichment.languages import read_language
+from enrichment.parameters import DEFAULT_ALIASES, Found, Parameters, parse_query, query_pairs
+from enrichment.requests import first_values, header_pairs, hostname, path_of, url_of
+from enrichment.user_agent import UserAgent, UserAgents
+from ingress_gateway.arrival import Arrival
+from rule_language.evaluate import Fact, Facts
+from svc_runtime.logs import get_logger
+
+_REFRESH_SECONDS = 60.0
+_log = get_logger(__name__)
+
+
+class ClickReader:
+    """Reads clicks: what a worker needs for it once."""
+
+    def __init__(self, geo: Geo) -> None:
+        self.geo = geo
+        self.user_agents = UserAgents()
+
+
+async def refresh_forever(reader: ClickReader) -> None:
+    """Take GeoIP files that are new or changed, now and every minute."""
+    while True:
+        for error in await asyncio.to_thread(reader.geo.refresh):
+            _log.warning("a GeoIP file cannot be read", error=error)
+        await asyncio.sleep(_REFRESH_SECONDS)
+
+
+class Click:
+    """One click, read piece by piece."""
+
+    def __init__(self, arrival: Arrival, event_time_ms: int, reader: ClickReader) -> None:
+        self.arrival = arrival
+        self.event_time_ms = event_time_ms
+        self._reader = reader
+
+    @cached_property
+    def facts(self) -> Facts:
+        """For rules."""
+        return Facts(self.event_time_ms, _Fields(self), _Params(self), _Headers(self))
+
+    @cached_property
+    def headers(self) -> dict[bytes, bytes]:
+        """The first value by name in lower case, as they are kept: credentials are replaced."""
+        return first_values(header_pairs(self.arrival.header_block()))
+
+    @cached_property
+    def params(self) -> dict[bytes, bytes]:
+        """The first value of the query by name, decoded."""
+        return first_values(query_pairs(self.arrival.query))
+
+    @cached_property
+    def parameters(self) -> Parameters:
+        """The query, read."""
+        return parse_query(self.arrival.query)
+
+    @cached_property
+    def found(self) -> Mapping[str, Found]:
+        """What the parameters are, by our names."""
+        return DEFAULT_ALIASES.resolve(self.parameters)
+
+    @cached_property
+    def traffic(self) -> Traffic:
+        """Where the visitor came from."""
+        referrer = self.headers.get(b"referer", b"").strip()
+        return read_traffic(self.found, self.parameters, referrer, {hostname(self.host)})
+
+    @cached_property
+    def agent(self) -> UserAgent:
+        """What the user agent says."""
+        return self._reader.user_agents.read(self.headers.get(b"user-agent", b""))
+
+    @cached_property
+    def place(self) -> Place:
+        """Where the address is."""
+        return self._reader.geo.look_up(self.arrival.ip)
+
+    @property
+    def host(self) -> bytes:
+        """The Host header."""
+        return self.arrival.host.encode("utf-8", "surrogateescape")
+
+    def alias(self, name: str) -> bytes:
+        """Return the value of one of our names for parameters, empty where there is none."""
+        found = self.found.get(name)
+        return found.value if found else b""
+
+
+def _text(read: Callable[[Click], str | None]) -> Callable[[Click], Fact]:
+    def fact(click: Click) -> Fact:
+        text = read(click)
+        return None if text is None else text.encode()
+
+    return fact
+
+
+READERS: Mapping[str, Callable[[Click], Fact]] = {
+    "source": _text(lambda click: click.traffic.source),
+    "medium": _text(lambda click: click.traffic.medium),
+    "campaign": _text(lambda click: click.traffic.campaign),
+    "referer": lambda click: click.headers.get(b"referer", b"").strip(),
+    "url": lambda click: url_of(click.arrival.scheme(), click.host, click.arrival.target),
+    "path": lambda click: path_of(click.arrival.target),
+    "ip": _text(lambda click: click.arrival.ip),
+    "country": _text(lambda click: click.place.country),
+    "region": _text(lambda click: click.place.region),
+    "city": _text(lambda click: click.place.city),
+    "asn": lambda click: click.place.asn,
+    "device_type": _text(lambda click: click.agent.device_type.value),
+    "os": _text(lambda click: click.agent.os),
+    "browser": _text(lambda click: click.agent.browser),
+    "language": _text(lambda click: read_language(click.headers.get(b"accept-language", b""))),
+    "user_agent": lambda click: click.headers.get(b"user-agent", b""),
+    "is_bot": lambda click: bool(bot_reasons(click.agent.bot_reasons, click.headers)),
+    "event_type": lambda _: b"click",
+    "value": lambda _: None,
+}
+"""Every field of the rule language but the parameters, headers and times, by name."""
+
+
+class _Fields(dict[str, Fact]):
+    """Facts by field, each worked out once."""
+
+    def __init__(self, click: Click) -> None:
+        super().__init__()
+        self._click = click
+
+    def __missing__(self, name: str) -> Fact:
+        fact = self[name] = READERS[name](self._click)
+        return fact
+
+
+class _Params(dict[bytes, bytes]):
+    """The parameters, read when the first is asked for."""
+
+    def __init__(self, click: Click) -> None:
+        super().__init__()
+        self._click = click
+
+    def get(self, name: bytes, default: bytes | None = None) -> bytes | None:  # type: ignore[override]  # as it is asked
+        return self._click.params.get(name, default)
+
+
+class _Headers(dict[bytes, bytes]):
+    """The headers, read when the first is asked for."""
+
+    def __init__(self, click: Click) -> None:
+        super().__init__()
+        self._click = click
+
+    def get(self, name: bytes, default: bytes | None = None) -> bytes | None:  # type: ignore[override]  # as it is asked
+        return self._click.headers.get(name, default)
