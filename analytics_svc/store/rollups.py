@@ -31,10 +31,12 @@ _MEASURES = """
     countIf(event_type = 'click') AS clicks,
     countIf(is_conversion = 1) AS conversions,
     sumIf(toDecimal128(ifNull(value, 0), 6), is_conversion = 1) AS revenue,
+    sum(toDecimal128(ifNull(cost, 0), 6)) AS cost_sum,
     uniqCombined64StateIf(user_id, user_id != '') AS users,
     uniqCombined64StateIf(session_id, session_id != '') AS sessions
 """
 _CURRENCY = "if(is_conversion = 1 AND isNotNull(value), currency, '')"
+_COST_CURRENCY = "if(isNotNull(cost), cost_currency, '')"
 _VALUES = ", ".join(f"('{name}', ifNull(toString({name}), ''))" for name in DAY_DIMENSIONS)
 
 
@@ -42,9 +44,9 @@ def minute_rows(table: str, where: str = "1") -> str:
     """Return the SELECT of the rows of ``rollup_minute`` that the rows of ``table`` make."""
     return f"""
 SELECT organization_id, toStartOfMinute(toDateTime(event_time, 'UTC')) AS minute, campaign_id, is_bot,
-    {_CURRENCY} AS money, {_MEASURES}
+    {_CURRENCY} AS money, {_COST_CURRENCY} AS cost_money, {_MEASURES}
 FROM {table} WHERE {where}
-GROUP BY organization_id, minute, campaign_id, is_bot, money
+GROUP BY organization_id, minute, campaign_id, is_bot, money, cost_money
 """  # noqa: S608 - our own text
 
 
@@ -52,10 +54,10 @@ def day_rows(table: str, where: str = "1") -> str:
     """Return the SELECT of the rows of ``rollup_day`` that the rows of ``table`` make."""
     return f"""
 SELECT organization_id, pair.1 AS dimension, toDate(event_time, 'UTC') AS day, pair.2 AS dimension_value,
-    campaign_id, is_bot, {_CURRENCY} AS money, {_MEASURES}
+    campaign_id, is_bot, {_CURRENCY} AS money, {_COST_CURRENCY} AS cost_money, {_MEASURES}
 FROM (SELECT * FROM {table} WHERE {where})
 ARRAY JOIN [('', ''), {_VALUES}] AS pair
-GROUP BY organization_id, dimension, day, dimension_value, campaign_id, is_bot, money
+GROUP BY organization_id, dimension, day, dimension_value, campaign_id, is_bot, money, cost_money
 """  # noqa: S608 - our own text
 
 
