@@ -1,7 +1,7 @@
 """Parameter mappings in ClickHouse: rows that are only added."""
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -121,9 +121,7 @@ class ClickHouseMappingStore:
             after_id=after.mapping_id if after else "",
             limit=limit,
         )
-        return [
-            ListedMapping(_version(row), MappingPosition(_instant(row["first_ms"]), row["mapping_id"])) for row in rows
-        ]
+        return [ListedMapping(_version(row), _position(row)) for row in rows]
 
     async def count(self, organization_id: str) -> int:
         """See ``MappingStore.count``."""
@@ -139,29 +137,30 @@ class ClickHouseMappingStore:
             for organization_id in organizations
         }
 
-    async def _rows(self, sql: str, **values: object) -> list[Mapping[str, Any]]:
-        names = (
-            "organization_id mapping_id version name source parameters fields start_ms end_ms actor create_ms"
-            " is_active first_ms"
-        ).split()
-        rows: Sequence[Sequence[Any]] = await select(self._clickhouse, sql, values)
-        return [dict(zip(names, row, strict=True)) for row in rows]
+    async def _rows(self, sql: str, **values: object) -> Sequence[Sequence[Any]]:
+        return await select(self._clickhouse, sql, values)
 
 
-def _version(row: Mapping[str, Any]) -> MappingVersion:
+def _version(row: Sequence[Any]) -> MappingVersion:
+    (organization_id, mapping_id, version, name, source, parameters, fields, start_ms, end_ms, actor, create_ms,
+     is_active, _) = row  # fmt: skip
     return MappingVersion(
-        organization_id=row["organization_id"],
-        mapping_id=row["mapping_id"],
-        version=row["version"],
-        name=row["name"],
-        source=row["source"],
-        rules=tuple(map(FieldRule, row["parameters"], row["fields"])),
-        start_time=None if row["start_ms"] is None else _instant(row["start_ms"]),
-        end_time=None if row["end_ms"] is None else _instant(row["end_ms"]),
-        actor=row["actor"],
-        create_time=_instant(row["create_ms"]),
-        is_active=bool(row["is_active"]),
+        organization_id=organization_id,
+        mapping_id=mapping_id,
+        version=version,
+        name=name,
+        source=source,
+        rules=tuple(map(FieldRule, parameters, fields)),
+        start_time=None if start_ms is None else _instant(start_ms),
+        end_time=None if end_ms is None else _instant(end_ms),
+        actor=actor,
+        create_time=_instant(create_ms),
+        is_active=bool(is_active),
     )
+
+
+def _position(row: Sequence[Any]) -> MappingPosition:
+    return MappingPosition(_instant(row[-1]), row[1])
 
 
 def _milliseconds(instant: datetime) -> int:
