@@ -14,10 +14,10 @@ from trellis.attribution.v1 import attribution_service_pb2
 from trellis.auth.v1 import auth_service_pb2
 from trellis.capture.v1 import capture_service_pb2
 
-_LONG_STREAMS = ("Capture", "Subscribe", "WatchKeys", "WatchRouting")
+_LONG_STREAMS = ("Capture", "ReadEvents", "Subscribe", "WatchKeys", "WatchRebuild", "WatchRouting")
 
 # What these do twice is as good as once. A creation is not among them: UNAVAILABLE may come after it was done.
-_REPEATABLE = ("Get", "List", "Validate", "Report", "Revoke")
+_REPEATABLE = ("Count", "Get", "List", "Validate", "Report", "Revoke")
 _SERVICES = [
     service
     for module in (attribution_service_pb2, auth_service_pb2, capture_service_pb2)
