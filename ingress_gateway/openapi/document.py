@@ -1,6 +1,6 @@
 """The whole document."""
 
-from ingress_gateway.openapi import about, access, campaigns, capture, problems, stored_events
+from ingress_gateway.openapi import about, access, campaigns, capture, mappings, problems, stored_events
 from ingress_gateway.openapi.parts import Json, query
 
 _DESCRIPTION = """\
@@ -27,6 +27,7 @@ _TAGS = {
     capture.EVENTS: "What programs send: events, batches and postbacks.",
     campaigns.TAG: "Links and where they lead.",
     stored_events.TAG: "What was captured, found again, and the account of it.",
+    mappings.TAG: "What the parameters of your senders mean, over history too.",
     access.KEYS: "Who may do what.",
     access.DOMAINS: "Hosts under which links and pixels live.",
     access.ROLES: "Names for sets of scopes.",
@@ -49,7 +50,7 @@ _HEADERS = {
 
 def openapi_document() -> Json:
     """Return the OpenAPI document of the gateway."""
-    groups = (capture, campaigns, stored_events, access, about)
+    groups = (capture, campaigns, stored_events, mappings, access, about)
     return {
         "openapi": "3.1.0",
         "info": {
