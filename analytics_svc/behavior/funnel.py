@@ -19,7 +19,7 @@ MOST_VALUES = 50
 DEFAULT_WINDOW = timedelta(days=7)
 LONGEST_WINDOW = timedelta(days=366)
 MOST_EVENTS_ONCE = 1 << 18
-"""Events of one actor that are steps, where an event counts for one step only."""
+"""Events of one actor, where an event counts for one step only."""
 # A place in time that no two events of an actor share: milliseconds, then a rank below half of this. With half of it on
 # top, a window reaches every rank of its last millisecond and none of the next.
 _RANKS = 1 << 24
@@ -85,22 +85,21 @@ def compile_funnel(spec: FunnelSpec) -> Statement:
         compiled = compile_sql(step.predicate, time_zone=spec.slice.time_zone, prefix=f"{name}_")
         columns.append(f"toUInt8(ifNull({compiled.text}, 0)) AS {name}")
         parameters |= compiled.parameters
-    per_actor = [f"{_level(spec, steps)} AS level"]
-    if _is_taken_apart(spec):
-        parameters |= {"origin_ms": parameters["start_ms"]}
-        per_actor.append("count() AS event_count")
+    per_actor = [f"{_level(spec, steps)} AS level", f"{'count()' if spec.is_strict_once else '0'} AS event_count"]
+    if spec.is_strict_once:
+        fitted = ", ".join(f"if({name}, {number}, 0)" for number, name in enumerate(steps, 1))
+        columns.append(f"arrayFilter(number -> number > 0, [{fitted}]) AS fitted")
     if spec.dimension is not None:
         columns.append(f"{spec.dimension.expression} AS split")
         parameters |= bind_dimension(spec.dimension, spec.slice.time_zone)
         per_actor.append("argMinIf(split, (at, id), step0) AS split")
-    if spec.dimension is not None or _is_taken_apart(spec):
+    if spec.dimension is not None or spec.is_strict_once:
         columns.append(f"{EVENT_ORDER} AS id")
     # Strict order asks what else an actor did: then every event counts.
     where = condition.where if spec.is_strict_order else f"{condition.where} AND ({' OR '.join(steps)})"
     reached = ", ".join(f"countIf(level >= {number})" for number in range(1, len(steps) + 1))
-    most = "max(event_count)" if _is_taken_apart(spec) else "0"
     sql = f"""
-SELECT {"split" if spec.dimension else "''"}, {most}, {reached}
+SELECT {"split" if spec.dimension else "''"}, max(event_count), {reached}
 FROM (
     SELECT {", ".join(per_actor)}
     FROM (
@@ -128,26 +127,14 @@ def funnels_of(spec: FunnelSpec, rows: Rows) -> list[Funnel]:
     everybody: Sequence[Any] = rows.rows[0] if rows.rows else ("", 0, *[0] * step_count)
     if everybody[1] > MOST_EVENTS_ONCE:
         raise QueryLimitError(
-            f"a visitor has {everybody[1]:,} events that are steps; with strict once the limit is {MOST_EVENTS_ONCE:,}:"
-            " ask for a shorter time range or a narrower filter"
+            f"a visitor has {everybody[1]:,} events; with strict once the limit is {MOST_EVENTS_ONCE:,}: ask for a"
+            " shorter time range or a narrower filter"
         )
     first = Funnel("", tuple(everybody[2:]))
     return [first, *(Funnel(row[0], tuple(row[2:])) for row in rows.rows[1:])]
 
 
-def _is_taken_apart(spec: FunnelSpec) -> bool:
-    """Say whether an event that fits several steps is made several rows.
-
-    The engine's own ``strict_once`` keeps every sequence that may still go on: some hundred events of one visitor fill
-    the memory. Without the two modes that end a chain early, the same comes out when an event's steps are looked at
-    last step first, each event after the other: then no chain can take one event twice.
-    """
-    return spec.is_strict_once and not spec.is_strict_order and not spec.is_strict_deduplication
-
-
 def _level(spec: FunnelSpec, steps: Sequence[str]) -> str:
-    if _is_taken_apart(spec):
-        return _level_apart(spec, steps)
     modes = {
         "strict_order": spec.is_strict_order,
         "strict_deduplication": spec.is_strict_deduplication,
@@ -156,23 +143,42 @@ def _level(spec: FunnelSpec, steps: Sequence[str]) -> str:
         "allow_reentry": spec.allows_reentry,
     }
     chosen = "".join(f", '{mode}'" for mode, is_chosen in modes.items() if is_chosen)
-    return f"windowFunnel({spec.window_ms}{chosen})(at, {', '.join(steps)})"
-
-
-def _level_apart(spec: FunnelSpec, steps: Sequence[str]) -> str:
-    fitted = ", ".join(f"if({name}, {number}, 0)" for number, name in enumerate(steps, 1))
-    events = f"groupArray((at, arrayFilter(number -> number > 0, [{fitted}]), id))"
-    ordered = f"arraySort(event -> (event.1, event.2[1], event.3), {events})"
-    # Where steps must rise in time, no two rows of a millisecond may follow each other: the last step first again.
-    rank = "0" if spec.is_strict_increase else f"toUInt64(place - 1) * {_STEP_RANKS}"
-    row = (
-        f"((event.1 - {{origin_ms:Int64}}) * {_RANKS} + {rank} + {_STEP_RANKS - 1} - (number - 1), number)"
-        # Steps are numbered from 1, ranks go down with them.
+    if not spec.is_strict_once:
+        return f"windowFunnel({spec.window_ms}{chosen})(at, {', '.join(steps)})"
+    if not spec.is_strict_order and not spec.is_strict_deduplication:
+        return _level_apart(spec, len(steps))
+    # These two modes depend on which of two events of the same millisecond comes first: their ids say it.
+    return _reduced(
+        f"windowFunnel({spec.window_ms}{chosen})",
+        "arraySort(event -> (event.1, event.3), groupArray((at, fitted, id)))",
+        "event.1",
+        [f"has(event.2, {number})" for number in range(1, len(steps) + 1)],
     )
+
+
+def _level_apart(spec: FunnelSpec, step_count: int) -> str:
+    """Count each event for one step only, by making a row of each step that it fits.
+
+    The engine's own ``strict_once`` keeps every sequence that may still go on: some hundred events of one visitor fill
+    the memory. The same comes out when rows of one event have its last step first, each event after the other: then no
+    chain takes two of them.
+    """
+    ordered = "arraySort(event -> (event.1, event.2[1], event.3), groupArray((at, fitted, id)))"
+    # Where steps must rise in time, no two rows of a millisecond may follow each other: the last step first again.
+    rank = "0" if spec.is_strict_increase else f"(place - 1) * {_STEP_RANKS}"
+    at = f"toUInt64((event.1 - {{start_ms:Int64}}) * {_RANKS} + {rank} + {_STEP_RANKS} - number)"
     rows = (
-        "arrayFlatten(arrayMap((event, place) -> arrayMap("
-        f"number -> {row}, event.2), {ordered} AS ordered, arrayEnumerate(ordered)))"
+        f"arrayFlatten(arrayMap((event, place) -> arrayMap(number -> ({at}, number), event.2),"
+        f" {ordered} AS ordered, arrayEnumerate(ordered)))"
     )
     window = spec.window_ms * _RANKS + _RANKS // 2 - 1
-    conditions = "".join(f", arrayMap(row -> row.2 = {number}, rows)" for number in range(1, len(steps) + 1))
-    return f"arrayReduce('windowFunnel({window})', arrayMap(row -> toUInt64(row.1), {rows} AS rows){conditions})"
+    conditions = [f"event.2 = {number}" for number in range(1, step_count + 1)]
+    return _reduced(f"windowFunnel({window})", rows, "event.1", conditions)
+
+
+def _reduced(function: str, events: str, at: str, conditions: Sequence[str]) -> str:
+    """Return the function over an array of events: their times, and whether each is each step."""
+    arrays = [f"arrayMap(event -> {at}, {events} AS events)"]
+    arrays += [f"arrayMap(event -> {condition}, events)" for condition in conditions]
+    name = function.replace("'", "''")
+    return f"arrayReduce('{name}', {', '.join(arrays)})"

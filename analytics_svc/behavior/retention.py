@@ -4,7 +4,7 @@ import enum
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from analytics_svc.behavior.period import Period
@@ -19,6 +19,8 @@ MOST_CELLS = 100_000
 Number = int | Decimal
 _MEMBERS = -1  # the row that counts a cohort's members
 _NOWHERE = -2
+# No event is earlier or later, and a time zone can be applied to either.
+_EARLIEST, _LATEST = datetime(1970, 1, 2, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 
 class RetentionKind(enum.Enum):
@@ -224,8 +226,6 @@ def _is_whole(cohort: Cohort, at: int) -> bool:
 
 def _span(spec: RetentionSpec) -> tuple[int, int]:
     """Return the first and the last period of the slice."""
-    zone = spec.slice.zone
-    return (
-        spec.period.number_of(spec.slice.start_time, zone),
-        spec.period.number_of(spec.slice.end_time - timedelta(milliseconds=1), zone),
-    )
+    start, end = (min(max(bound, _EARLIEST), _LATEST) for bound in (spec.slice.start_time, spec.slice.end_time))
+    last = max(start, end - timedelta(milliseconds=1))
+    return spec.period.number_of(start, spec.slice.zone), spec.period.number_of(last, spec.slice.zone)
