@@ -61,8 +61,9 @@ class ReadingReader(Protocol):
     async def rows(self, statement: Statement) -> Rows:
         """Return the answer, in memory: at most 100,000 rows.
 
-        Raise QueryLimitError, with how to narrow the question, where it would use more than it may; UnavailableError.
-        A cancelled call ends the query.
+        It waits for its turn among the queries of the organisation that the parameter ``organization`` names. Raise
+        QueryLimitError, with how to narrow the question, where it would use more than it may; RateLimitedError where the
+        organisation has too many waiting; UnavailableError. A cancelled call ends the query.
         """
         ...
 
