@@ -5,6 +5,7 @@ import html
 import re
 import shlex
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -40,6 +41,13 @@ def example_path(description: Description, path: str, operation: Any) -> str:
         if parameter["in"] == "path":
             path = path.replace(f"{{{parameter['name']}}}", parameter["example"])
     return path
+
+
+def example_target(description: Description, path: str, operation: Any) -> str:
+    """Return path and query of the document's example."""
+    found = list(map(description.resolved, operation.get("parameters", ())))
+    examples = {p["name"]: p["example"] for p in found if p["in"] == "query" and "example" in p}
+    return example_path(description, path, operation) + (f"?{urlencode(examples)}" if examples else "")
 
 
 @pytest.fixture
@@ -151,7 +159,7 @@ async def test_a_call_needs_no_other_scope(
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
     if method == "post":
         del furnished.warden.domains["go.acmecorp.com"]
-    target = example_path(description, path, operation)
+    target = example_target(description, path, operation)
     answer = await furnished.call(method.upper(), target, key=key_with(scope), json=body)
     assert answer.status in (200, 201, 202, 204), answer.body
 
