@@ -50,6 +50,10 @@ class Follower:
         self._write_interval_seconds = write_interval_seconds
         self._watermark_time: datetime | None = None
 
+    def watermark_time(self) -> datetime | None:
+        """Return the instant before which everything received is in the reading; None before anything is known."""
+        return self._watermark_time
+
     def watermark_age_seconds(self) -> float | None:
         """Return how far the reading is behind; None before anything is known."""
         if self._watermark_time is None:

@@ -13,13 +13,13 @@ from trellis.analytics.v1 import sql_pb2 as pb
 class SqlMethods:
     """The RPCs of SQL."""
 
-    _sql: SqlRunner
+    sql: SqlRunner
 
     async def RunSql(self, request: pb.RunSqlRequest, context: ServicerContext) -> AsyncIterator[pb.RunSqlResponse]:
         """Run a statement over the caller's rows."""
         caller = current_caller()
         asked = request_from_pb(request, organization_id=caller.organization_id, actor=caller.actor)
-        async with self._sql.run(asked) as answer:
+        async with self.sql.run(asked) as answer:
             yield header_to_pb(answer)
             async for piece in answer.pieces:
                 yield pb.RunSqlResponse(rows=piece)
@@ -27,4 +27,4 @@ class SqlMethods:
 
     async def DescribeSql(self, request: pb.DescribeSqlRequest, context: ServicerContext) -> pb.DescribeSqlResponse:
         """List the tables and columns of statements."""
-        return tables_to_pb(await self._sql.tables())
+        return tables_to_pb(await self.sql.tables())

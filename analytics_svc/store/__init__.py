@@ -62,8 +62,8 @@ class ReadingReader(Protocol):
         """Return the answer, in memory: at most 100,000 rows.
 
         It waits for its turn among the queries of the organisation that the parameter ``organization`` names. Raise
-        QueryLimitError, with how to narrow the question, where it would use more than it may; RateLimitedError where the
-        organisation has too many waiting; UnavailableError. A cancelled call ends the query.
+        QueryLimitError, with how to narrow the question, where it would use more than it may; RateLimitedError where
+        the organisation has too many waiting; UnavailableError. A cancelled call ends the query.
         """
         ...
 
