@@ -11,6 +11,11 @@ events = _meter.create_counter(
     unit="{event}",
     description="Events that the feed brought; `kind` is added, or repeated for those that were there already.",
 )
+unreadable_events = _meter.create_counter(
+    "trellis.analytics.unreadable_events",
+    unit="{event}",
+    description="Events of which no more than what the gateway said could be read; each is marked `unreadable`.",
+)
 write_duration = _meter.create_histogram(
     "trellis.analytics.write_duration",
     unit="s",

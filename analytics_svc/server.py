@@ -8,6 +8,7 @@ from datetime import datetime
 from analytics_svc.admission import Admission, Capacity, Weight
 from analytics_svc.follow import Follower
 from analytics_svc.metrics import report_admission, report_watermark_age
+from analytics_svc.projection.enricher import Enricher
 from analytics_svc.run_sql import SqlRunner
 from analytics_svc.servicer.analytics import AnalyticsServicer
 from analytics_svc.settings import AnalyticsSettings
@@ -29,6 +30,7 @@ from trellis.analytics.v1 import analytics_service_pb2_grpc as pb_grpc
 
 SERVICE = "analytics_svc"
 ANALYTICS_SERVICE = analytics_service_pb2.DESCRIPTOR.services_by_name["AnalyticsService"].full_name
+_GEOIP_SECONDS = 30.0
 _log = get_logger(__name__)
 
 
@@ -44,7 +46,9 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Anal
     use_spool(settings.dsn)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(asyncio.to_thread, configure_telemetry(SERVICE, telemetry).close)
-        store = await _open_store(stack, settings.dsn)
+        enricher = await asyncio.to_thread(Enricher, settings.geoip_paths)
+        await stack.enter_async_context(running("GeoIP files", _refresh(enricher)))
+        store = await _open_store(stack, settings.dsn, enricher)
         channel = await stack.enter_async_context(open_channel(mesh, settings.capture_target))
         follower = Follower(
             channel,
@@ -105,11 +109,18 @@ async def _open_sql(
     return SqlRunner(store, admission, schema=schema, limits=limits, weight=weight, watermark=watermark)
 
 
-async def _open_store(stack: AsyncExitStack, dsn: Dsn) -> ClickHouseReadingStore:
+async def _refresh(enricher: Enricher) -> None:
+    """Look for other GeoIP files from time to time."""
+    while True:
+        await asyncio.sleep(_GEOIP_SECONDS)
+        await asyncio.to_thread(enricher.refresh)
+
+
+async def _open_store(stack: AsyncExitStack, dsn: Dsn, enricher: Enricher) -> ClickHouseReadingStore:
     """Wait for ClickHouse: a server that is not there yet, or a process that leaves the directory just now."""
     while True:
         try:
-            return await stack.enter_async_context(ClickHouseReadingStore.open(dsn))
+            return await stack.enter_async_context(ClickHouseReadingStore.open(dsn, enricher=enricher))
         except UnavailableError as error:
             _log.warning("waiting for ClickHouse", error=repr(error))
             await asyncio.sleep(1.0)

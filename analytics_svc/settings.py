@@ -1,5 +1,7 @@
 """Settings of analytics_svc (``ANALYTICS_…``)."""
 
+from pathlib import Path
+
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -42,6 +44,10 @@ class AnalyticsSettings(BaseSettings):
     """Most events wanted in one page of the feed."""
     write_interval_seconds: float = Field(default=0.2, ge=0, le=5)
     """Shortest time from the start of one insert to the start of the next."""
+
+    geoip_paths: tuple[Path, ...] = ()
+    """MMDB files of places and networks, as a JSON list; earlier ones win field by field. None: every place is unknown.
+    A file that changes is taken within a minute."""
 
     @field_validator("clickhouse_dsn", "sql_clickhouse_dsn")
     @classmethod
