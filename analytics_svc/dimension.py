@@ -18,6 +18,11 @@ class Dimension:
     """Text over the columns of ``events``; ``{time_zone:String}`` and, of a parameter or header, ``{key:String}`` are
     its values. Never NULL: what cannot be told is ''."""
 
+    @property
+    def key(self) -> str:
+        """The parameter's or header's name; empty for any other dimension."""
+        return self.name.partition(".")[2]
+
 
 def _plain(name: str, description: str) -> Dimension:
     return Dimension(name, description, f"toString({name})")

@@ -24,8 +24,11 @@ from trellis.capture.v1 import capture_service_pb2_grpc as pb_grpc
 FOLLOWER = "analytics"
 LONGEST_SILENCE_SECONDS = 20.0
 """The feed sends a heartbeat every 5 s; longer than this without a word it is taken for dead."""
-ENOUGH_BYTES = 8 * 1024 * 1024
+ENOUGH_BYTES = 16 * 1024 * 1024
 """Pages of the feed are joined up to about this size: one insert."""
+_SHARE = 3
+"""While there is no backlog, writing takes at most a third of the time: what comes meanwhile shares the next insert."""
+_LONGEST_PAUSE_SECONDS = 1.0
 _log = get_logger(__name__)
 
 
@@ -50,6 +53,10 @@ class Follower:
         self._write_interval_seconds = write_interval_seconds
         self._watermark_time: datetime | None = None
 
+    def watermark_time(self) -> datetime | None:
+        """Return the instant before which everything received is in the reading; None before anything is known."""
+        return self._watermark_time
+
     def watermark_age_seconds(self) -> float | None:
         """Return how far the reading is behind; None before anything is known."""
         if self._watermark_time is None:
@@ -73,8 +80,15 @@ class Follower:
                     await self._write(page)
                 bookmark = page.bookmark
                 self._watermark_time = bookmark.watermark_time
-                # What comes in the meantime shares the next insert: many small ones would keep the store merging.
-                await asyncio.sleep(began + self._write_interval_seconds - time.monotonic())
+                await asyncio.sleep(self._pause_seconds(page, time.monotonic() - began))
+
+    def _pause_seconds(self, page: Page, write_seconds: float) -> float:
+        """Return how long to wait for more events: many small inserts would keep the store merging."""
+        if page.byte_count >= ENOUGH_BYTES:
+            return 0.0
+        longest = _LONGEST_PAUSE_SECONDS if self._write_interval_seconds else 0.0
+        interval = max(self._write_interval_seconds, min(_SHARE * write_seconds, longest))
+        return max(0.0, interval - write_seconds)
 
     async def _write(self, page: Page) -> None:
         began = time.monotonic()

@@ -1,23 +1,36 @@
 """analytics_svc as a process: what it is made of, in the order in which it is made."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from datetime import datetime
 
+from analytics_svc.admission import Admission, Capacity, Weight
 from analytics_svc.follow import Follower
-from analytics_svc.metrics import report_watermark_age
+from analytics_svc.metrics import report_admission, report_watermark_age
+from analytics_svc.projection.enricher import Enricher
+from analytics_svc.run_sql import SqlRunner
+from analytics_svc.servicer.analytics import AnalyticsServicer
 from analytics_svc.settings import AnalyticsSettings
+from analytics_svc.sql_guard import QueryLimits, tenant_schema
 from analytics_svc.store.clickhouse import ClickHouseReadingStore
+from analytics_svc.store.sql import ClickHouseStatements
 from svc_runtime.clickhouse import Dsn, use_spool
 from svc_runtime.clock import SystemClock
 from svc_runtime.errors import UnavailableError
 from svc_runtime.grpc_client import Credentials, open_channel
 from svc_runtime.grpc_server import GrpcServer, wait_for_signal
+from svc_runtime.key_validator import RemoteKeyValidator
 from svc_runtime.logs import configure_logs, get_logger
 from svc_runtime.settings import MeshSettings, TelemetrySettings, load_or_exit
 from svc_runtime.tasks import running
 from svc_runtime.tracing import configure_telemetry
+from trellis.analytics.v1 import analytics_service_pb2
+from trellis.analytics.v1 import analytics_service_pb2_grpc as pb_grpc
 
 SERVICE = "analytics_svc"
+ANALYTICS_SERVICE = analytics_service_pb2.DESCRIPTOR.services_by_name["AnalyticsService"].full_name
+_GEOIP_SECONDS = 30.0
 _log = get_logger(__name__)
 
 
@@ -33,7 +46,9 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Anal
     use_spool(settings.dsn)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(asyncio.to_thread, configure_telemetry(SERVICE, telemetry).close)
-        store = await _open_store(stack, settings.dsn)
+        enricher = await asyncio.to_thread(Enricher, settings.geoip_paths)
+        await stack.enter_async_context(running("GeoIP files", _refresh(enricher)))
+        store = await _open_store(stack, settings.dsn, enricher)
         channel = await stack.enter_async_context(open_channel(mesh, settings.capture_target))
         follower = Follower(
             channel,
@@ -45,18 +60,67 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Anal
         )
         report_watermark_age(follower.watermark_age_seconds)
         await stack.enter_async_context(running("feed follower", follower.run()))
-        server = GrpcServer(mesh, service_names=[])
+        admission = open_admission(settings)
+        sql = await _open_sql(stack, settings, admission, watermark=follower.watermark_time)
+        auth_channel = await stack.enter_async_context(open_channel(mesh, settings.auth_target))
+        validate_key = RemoteKeyValidator(auth_channel, Credentials(mesh, SERVICE))
+        server = GrpcServer(mesh, service_names=[ANALYTICS_SERVICE], validate_key=validate_key)
+        server.add(lambda s: pb_grpc.add_AnalyticsServiceServicer_to_server(AnalyticsServicer(sql=sql), s))
         await server.start(settings.listen)
         stack.push_async_callback(server.stop)
         signal = await wait_for_signal()
         _log.info("leaving", signal=signal.name)
 
 
-async def _open_store(stack: AsyncExitStack, dsn: Dsn) -> ClickHouseReadingStore:
+def open_admission(settings: AnalyticsSettings) -> Admission:
+    """Return the bounds that all queries share: one place, and its memory, is kept free of organisations' own SQL."""
+    share = settings.query_memory_bytes // settings.query_threads
+    admission = Admission(Capacity(settings.query_threads, settings.query_memory_bytes, 1, share))
+    report_admission(admission.running, admission.waiting)
+    return admission
+
+
+async def _open_sql(
+    stack: AsyncExitStack,
+    settings: AnalyticsSettings,
+    admission: Admission,
+    *,
+    watermark: Callable[[], datetime | None],
+) -> SqlRunner:
+    store = await stack.enter_async_context(
+        ClickHouseStatements.open(
+            settings.sql_dsn,
+            thread_count=settings.query_threads,
+            has_roles=settings.sql_clickhouse_dsn is not None,
+        )
+    )
+    limits = QueryLimits(
+        run_seconds=settings.sql_run_seconds,
+        rows_to_read=settings.sql_rows_to_read,
+        result_rows=settings.sql_result_rows,
+    )
+    weight = Weight(
+        "sql",
+        settings.query_memory_bytes // settings.query_threads,
+        running_per_organization=max(1, (settings.query_threads - 1) // 2),
+        waiting_per_organization=8,
+    )
+    schema = tenant_schema(settings.sql_dsn.database)
+    return SqlRunner(store, admission, schema=schema, limits=limits, weight=weight, watermark=watermark)
+
+
+async def _refresh(enricher: Enricher) -> None:
+    """Look for other GeoIP files from time to time."""
+    while True:
+        await asyncio.sleep(_GEOIP_SECONDS)
+        await asyncio.to_thread(enricher.refresh)
+
+
+async def _open_store(stack: AsyncExitStack, dsn: Dsn, enricher: Enricher) -> ClickHouseReadingStore:
     """Wait for ClickHouse: a server that is not there yet, or a process that leaves the directory just now."""
     while True:
         try:
-            return await stack.enter_async_context(ClickHouseReadingStore.open(dsn))
+            return await stack.enter_async_context(ClickHouseReadingStore.open(dsn, enricher=enricher))
         except UnavailableError as error:
             _log.warning("waiting for ClickHouse", error=repr(error))
             await asyncio.sleep(1.0)

@@ -4,11 +4,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from analytics_svc.dimension import Dimension
 from rule_language.predicate import Predicate
 
 DEFAULT_LENGTH = timedelta(days=30)
 LONGEST = timedelta(days=3660)
 """Ten years."""
+
+
+@dataclass(frozen=True, slots=True)
+class DimensionFilter:
+    """Which values a dimension may have."""
+
+    dimension: Dimension
+    values: tuple[str, ...]
+    """Any of these; '' for what has no value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +38,8 @@ class Slice:
     """True: events marked as bots too."""
     currency: str = ""
     """ISO 4217 code that money is reported in; empty: the one that most conversions have."""
+    dimension_filters: tuple[DimensionFilter, ...] = ()
+    """Only events that pass each of these, beside ``filter``."""
 
     @property
     def zone(self) -> ZoneInfo:

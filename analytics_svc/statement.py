@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from analytics_svc.slice import Slice
+from analytics_svc.dimension import Dimension
+from analytics_svc.slice import DimensionFilter, Slice
 from rule_language.sql import compile_sql
 
 ORGANIZATION = "organization"
@@ -64,4 +65,26 @@ def condition_of(part: Slice, *, prefix: str = "f") -> Condition:
         compiled = compile_sql(part.filter, time_zone=part.time_zone, prefix=prefix)
         conditions.append(f"({compiled.text})")
         parameters |= compiled.parameters
+    for at, chosen in enumerate(part.dimension_filters):
+        conditions.append(one_of(chosen, f"{prefix}_d{at}", part.time_zone, parameters))
     return Condition(prewhere, " AND ".join(conditions) or "1", parameters)
+
+
+def one_of(chosen: DimensionFilter, name: str, time_zone: str, parameters: dict[str, object]) -> str:
+    """Return the condition that the dimension has one of its values; their parameters get names that begin so."""
+    expression = bound(chosen.dimension, name, time_zone, parameters)
+    if len(chosen.values) == 1:
+        parameters[name] = chosen.values[0]
+        return f"({expression} = {{{name}:String}})"
+    parameters[name] = list(chosen.values)
+    return f"({expression} IN {{{name}:Array(String)}})"
+
+
+def bound(dimension: Dimension, name: str, time_zone: str, parameters: dict[str, object]) -> str:
+    """Return the dimension's expression with its values as ``parameters``, whose names begin with ``name``."""
+    expression = dimension.expression
+    for place, kind, value in (("time_zone", "String", time_zone), ("key", "String", dimension.key)):
+        if f"{{{place}:{kind}}}" in expression:
+            expression = expression.replace(f"{{{place}:{kind}}}", f"{{{name}_{place}:{kind}}}")
+            parameters[f"{name}_{place}"] = value
+    return expression

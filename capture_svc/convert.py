@@ -1,7 +1,7 @@
 """Between protobuf and our own types. Nothing below has seen a ``_pb2``."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from capture_svc.batch import Batch, Fate
 from capture_svc.feed import FeedPage
 from capture_svc.ledger import Account
 from capture_svc.quarantine import ReplayCounts
+from capture_svc.scan import Scan, ScanPage
 from capture_svc.store import EventFilter, JournalWord, QuarantineItem
 from svc_runtime.errors import InvalidArgumentError, TooLargeError, Violation
 from trellis.capture.v1 import capture_service_pb2 as pb
@@ -129,7 +130,38 @@ def filter_from_pb(request: pb.ListEventsRequest) -> EventFilter:
     return wanted
 
 
-def _time_from_pb(request: pb.ListEventsRequest, name: str, violations: list[Violation]) -> datetime | None:
+def scan_from_pb(request: pb.ReadEventsRequest) -> Scan:
+    """Return which events to read; raise InvalidArgumentError, naming each field."""
+    violations: list[Violation] = []
+    wanted = Scan(
+        organization_id=request.organization_id,
+        start_time=_time_from_pb(request, "start_time", violations),
+        end_time=_time_from_pb(request, "end_time", violations),
+    )
+    if wanted.start_time and wanted.end_time and wanted.start_time >= wanted.end_time:
+        violations.append(Violation("end_time", "must be after start_time"))
+    if violations:
+        raise InvalidArgumentError.of(violations)
+    return wanted
+
+
+def scan_page_to_pb(page: ScanPage) -> pb.ReadEventsResponse:
+    """Return a piece of a scan; its events stay encoded."""
+    cursor = page.last_key.encode() if page.last_key is not None else b""
+    return pb.ReadEventsResponse(events=page.events, event_count=page.event_count, cursor=cursor)
+
+
+def month_counts_to_pb(counts: Mapping[datetime, int]) -> pb.CountEventsByMonthResponse:
+    """Return counts by month."""
+    answer = pb.CountEventsByMonthResponse()
+    for start_time, event_count in counts.items():
+        answer.months.add(event_count=event_count).start_time.FromDatetime(start_time)
+    return answer
+
+
+def _time_from_pb(
+    request: pb.ListEventsRequest | pb.ReadEventsRequest, name: str, violations: list[Violation]
+) -> datetime | None:
     if not request.HasField(name):  # type: ignore[arg-type]  # the stub wants a literal
         return None
     stamp: timestamp_pb2.Timestamp = getattr(request, name)

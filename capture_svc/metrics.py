@@ -31,6 +31,10 @@ feed_events = _meter.create_counter(
 )
 """Labels: follower."""
 
+read_events = _meter.create_counter(
+    "trellis.capture.read_events", unit="{event}", description="Events given to readers of a time range"
+)
+
 feed_lag_seconds = _meter.create_gauge(
     "trellis.capture.feed.lag", unit="s", description="Age of a follower's watermark"
 )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from capture_svc import convert
+from capture_svc import convert, metrics
 from capture_svc.availability import StoreWatch
 from capture_svc.batch import Batch
 from capture_svc.direct import DirectWriter
@@ -20,10 +20,11 @@ from capture_svc.event_ids import keyed_event_id, new_event_id
 from capture_svc.feed import Feed, FeedPage
 from capture_svc.ledger import JournalWords, Ledger
 from capture_svc.replay import Replayer
+from capture_svc.scan import ScanPage, decode_scan_cursor
 from capture_svc.sessions import PATIENCE_SECONDS, Sessions
 from capture_svc.store import EventKey, EventStore, QuarantineKey, QuarantineStore
 from svc_runtime.clock import Clock
-from svc_runtime.errors import InvalidArgumentError, NotFoundError, Violation
+from svc_runtime.errors import InvalidArgumentError, NotFoundError, UnavailableError, Violation
 from svc_runtime.interceptors import ServicerContext, current_caller
 from svc_runtime.paging import PageTokens
 from trellis.capture.v1 import capture_service_pb2 as pb
@@ -126,6 +127,34 @@ class CaptureServicer(capture_service_pb2_grpc.CaptureServiceServicer):
             cursor = page.cursor
             if not page.event_count:
                 await reader.wait(max(0.0, said_at + HEARTBEAT_SECONDS - loop.time()))
+
+    async def ReadEvents(
+        self, request: pb.ReadEventsRequest, context: ServicerContext
+    ) -> AsyncIterator[pb.ReadEventsResponse]:
+        """Read stored events again; see the contract."""
+        parts, wanted = self._parts, convert.scan_from_pb(request)
+        place = decode_scan_cursor(request.cursor)
+        limit = convert.feed_size_from_pb(request.max_event_count)
+
+        async def read() -> ScanPage:
+            return await parts.events.scan(wanted, after=place, limit=limit, max_bytes=_PAGE_BYTES)
+
+        is_last = False
+        while not is_last:
+            if parts.feed.is_closed:
+                # An end without an error would say that there is no more.
+                raise UnavailableError("this replica leaves: go on at another one")
+            page = await parts.watch.persist(read, patience_seconds=PATIENCE_SECONDS, is_write=False)
+            if page.event_count:
+                metrics.read_events.add(page.event_count)
+                yield convert.scan_page_to_pb(page)
+            place, is_last = page.last_key, page.is_last
+
+    async def CountEventsByMonth(
+        self, request: pb.CountEventsByMonthRequest, context: ServicerContext
+    ) -> pb.CountEventsByMonthResponse:
+        """Count stored events; see the contract."""
+        return convert.month_counts_to_pb(await self._parts.events.counts_by_month(request.organization_id or None))
 
     async def GetEvent(self, request: pb.GetEventRequest, context: ServicerContext) -> pb.GetEventResponse:
         """Return one event whole; see the contract."""

@@ -46,6 +46,11 @@ DEFAULT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "content": ("utm_content", "mtm_content", "pk_content", "content", "creative_id", "ad_id"),
         "source_campaign_id": ("utm_id", "mtm_cid", "pk_cid", "ad_campaign_id", "gad_campaignid", "campaign_id"),
+        "client_time": (
+            "client_time", "event_time", "timestamp", "ts", "time", "occurred_at", "created_at", "originaltimestamp",
+            "original_timestamp", "sentat", "sent_at", "dtm",
+        ),
+        "referrer": ("document_referrer", "referrer", "referer", "dr", "urlref", "refr"),
     }
 )  # fmt: skip
 """By canonical field, in lower case."""

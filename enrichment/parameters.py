@@ -10,6 +10,8 @@ from enrichment.aliases import DEFAULT, FREE_SUB_IDS
 from enrichment.macros import SUSPECT_FIRST, SUSPECT_LAST, is_macro
 
 _ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
+Pair = tuple[bytes, ...]
+"""Name and value."""
 
 
 @dataclass(slots=True)
@@ -42,21 +44,25 @@ class Found(NamedTuple):
 
 def parse_query(query: bytes) -> Parameters:
     """Read the query of a URL or a form body: ``%xx`` decoded once, ``+`` as a blank."""
+    return _read(query_pairs(query), may_be_encoded=b"%25" in query)
+
+
+def query_pairs(query: bytes) -> list[Pair]:
+    """Return name and value of each parameter, in order, decoded as ``parse_query`` does."""
     if b"+" in query:
         query = query.replace(b"+", b" ")
-    pairs: list[tuple[bytes, ...]] = [piece.partition(b"=")[::2] for piece in query.split(b"&") if piece]
+    pairs: list[Pair] = [piece.partition(b"=")[::2] for piece in query.split(b"&") if piece]
     if b"%" not in query:
-        return _read(pairs, may_be_encoded=False)
-    pairs = [pair if b"%" not in pair[1] and b"%" not in pair[0] else _decoded(pair) for pair in pairs]
-    return _read(pairs, may_be_encoded=b"%25" in query)
+        return pairs
+    return [pair if b"%" not in pair[1] and b"%" not in pair[0] else _decoded(pair) for pair in pairs]
 
 
-def from_pairs(pairs: Iterable[tuple[bytes, ...]]) -> Parameters:
+def from_pairs(pairs: Iterable[Pair]) -> Parameters:
     """Read pairs that are decoded already, such as those of a JSON body."""
     return _read(pairs, may_be_encoded=True)
 
 
-def _read(pairs: Iterable[tuple[bytes, ...]], *, may_be_encoded: bool) -> Parameters:
+def _read(pairs: Iterable[Pair], *, may_be_encoded: bool) -> Parameters:
     first: dict[bytes, tuple[bytes, ...]] = {}
     macros: list[bytes] = []
     double_encoded: list[bytes] = []
@@ -78,7 +84,7 @@ def decoded_again(value: bytes) -> bytes:
     return unquote_to_bytes(value)
 
 
-def _decoded(pair: tuple[bytes, ...]) -> tuple[bytes, ...]:
+def _decoded(pair: Pair) -> Pair:
     return tuple(map(unquote_to_bytes, pair))
 
 

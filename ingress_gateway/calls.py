@@ -11,6 +11,7 @@ from ingress_gateway.arrival import TRACEPARENT
 from ingress_gateway.bodies import read_body
 from ingress_gateway.gateway import Call
 from ingress_gateway.given import Given, text_problem
+from ingress_gateway.organisations import Principal
 from ingress_gateway.tenancy import api_caller
 from svc_runtime.errors import (
     Code,
@@ -39,15 +40,20 @@ class ApiCall:
 
     def __init__(self, call: Call, scope: str) -> None:
         """Raise UnauthenticatedError or PermissionDeniedError unless the key is live and holds ``scope``."""
-        call.gateway.organisations.require_ready()
-        principal = api_caller(call.gateway.organisations, call.arrival, scope)
         self.call = call
+        self._scope = scope
+        principal = self.check()
         self._caller = Caller(
             CallerKind.ORGANIZATION,
             actor=f"key:{principal.key_id}",
             organization_id=principal.organization_id,
             scopes=principal.scopes,
         )
+
+    def check(self) -> Principal:
+        """Return whose key it is, if it is live and holds the scope still; raise as at the beginning if it is not."""
+        self.call.gateway.organisations.require_ready()
+        return api_caller(self.call.gateway.organisations, self.call.arrival, self._scope)
 
     @property
     def organization_id(self) -> str:
@@ -85,12 +91,16 @@ class ApiCall:
 
     async def body(self, *, is_optional: bool = False) -> Given:
         """Return the members of the JSON body; a call with a body takes no query."""
-        with self.query():
-            pass
-        body = await read_body(self.call.request, self.call.gateway.settings, LONGEST_BODY_BYTES)
+        body = await self.body_bytes()
         if body or not is_optional:
             return Given.of_json(body)
         return Given.of_json(b"{}")
+
+    async def body_bytes(self, limit: int = LONGEST_BODY_BYTES) -> bytes:
+        """Return the body, at most ``limit`` bytes; a call with a body takes no query."""
+        with self.query():
+            pass
+        return await read_body(self.call.request, self.call.gateway.settings, limit)
 
     def path(self, name: str) -> str:
         """Return a variable of the path."""

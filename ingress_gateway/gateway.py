@@ -17,6 +17,7 @@ from ingress_gateway.sampling import Sampler
 from ingress_gateway.settings import GatewaySettings
 from ingress_gateway.shipper import Shipper
 from ingress_gateway.snapshots import KeyWatch, RoutingWatch
+from ingress_gateway.streams import Streams
 from ingress_gateway.unclaimed import Unclaimed
 from ingress_gateway.visitors import Visitors
 from svc_runtime.grpc_client import Credentials
@@ -52,6 +53,7 @@ class Gateway:
     channels: Channels
     credentials: Credentials
     metrics_page: MetricsPage
+    streams: Streams
 
 
 @dataclass(slots=True)

@@ -1,10 +1,10 @@
 """What a client of the management and query APIs gave, by name: read with care, every problem told at once."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import unquote_to_bytes
 
 import orjson
@@ -36,20 +36,26 @@ class Given:
         self._known: list[str] = []
 
     @classmethod
-    def of_query(cls, query: bytes) -> "Given":
-        """Take the parameters of a raw query; bytes that are not UTF-8 are kept as surrogates."""
-        values: dict[str, str] = {}
+    def of_query(cls, query: bytes, *, may_repeat: Callable[[str], bool] = lambda _name: False) -> Self:
+        """Take the parameters of a raw query; bytes that are not UTF-8 are kept as surrogates.
+
+        The values of a name that may repeat are a list of texts.
+        """
+        values: dict[str, Any] = {}
         repeated: dict[str, int] = {}
         for piece in query.split(b"&"):
             if piece:
                 name, value = (_decoded(part) for part in piece.partition(b"=")[::2])
+                if may_repeat(name):
+                    values.setdefault(name, []).append(value)
+                    continue
                 repeated[name] = repeated.get(name, 0) + 1
                 values[name] = value
         violations = [Violation(shown(n), f"is given {c} times; once is enough") for n, c in repeated.items() if c > 1]
         return cls(values, noun="parameter", violations=tuple(violations))
 
     @classmethod
-    def of_json(cls, body: bytes) -> "Given":
+    def of_json(cls, body: bytes) -> Self:
         """Take the members of a JSON object; raise InvalidArgumentError where it is none, saying where it broke."""
         try:
             value = orjson.loads(body.decode())
@@ -64,7 +70,7 @@ class Given:
             raise InvalidArgumentError.of([Violation("body", f"is {_kind(value)}, must be a JSON object")])
         return cls(value, noun="field")
 
-    def __enter__(self) -> "Given":
+    def __enter__(self) -> Self:
         """Begin to ask."""
         return self
 
@@ -76,7 +82,7 @@ class Given:
             self._check()
 
     def _check(self) -> None:
-        known = ", ".join(self._known) or "none"
+        known = ", ".join(dict.fromkeys(self._known)) or "none"
         for name in self._values:
             if name not in self._known:
                 self.refuse(shown(name), f"is not a {self._noun} of this call; there are: {known}")
@@ -179,6 +185,31 @@ class Given:
         """Return a member as the parser made it, for a reader of its own; None also when it was not given."""
         value = self._take(name)
         return None if value is _NOTHING else value
+
+    def records(self, name: str, fields: Sequence[str]) -> list[dict[str, str]]:
+        """Return a list of objects, each with a text for every one of ``fields``; empty when it was not given."""
+        value = self._take(name)
+        if value is _NOTHING:
+            return []
+        if not isinstance(value, list):
+            self.refuse(name, f"is {_kind(value)}, must be a list of objects with {' and '.join(fields)}")
+            return []
+        return [self._record(f"{name}[{index}]", item, fields) for index, item in enumerate(value)]
+
+    def _record(self, path: str, value: Any, fields: Sequence[str]) -> dict[str, str]:
+        if not isinstance(value, dict):
+            self.refuse(path, f"is {_kind(value)}, must be an object with {' and '.join(fields)}")
+            return {}
+        for name in value.keys() - set(fields):
+            self.refuse(f"{path}.{shown(name)}", f"is not a field of it; there are: {', '.join(fields)}")
+        for name in fields:
+            if name not in value:
+                self.refuse(f"{path}.{name}", "is required")
+            elif not isinstance(value[name], str):
+                self.refuse(f"{path}.{name}", f"is {_kind(value[name])}, must be a text")
+            elif problem := text_problem(value[name]):
+                self.refuse(f"{path}.{name}", problem)
+        return {name: value[name] for name in fields if isinstance(value.get(name), str)}
 
     def _take(self, name: str, *, is_required: bool = False) -> Any:
         self._known.append(name)

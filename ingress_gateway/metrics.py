@@ -54,6 +54,7 @@ _GAUGES: tuple[tuple[str, str, str, _Reader], ...] = (
     ("trellis.gateway.journal_pending_events", "{event}", "events on disk and not acknowledged: the backlog",
      lambda g: g.journal.backlog.event_count),
     ("trellis.gateway.journal_disk", "By", "bytes of journal files", lambda g: g.journal.disk_bytes),
+    ("trellis.gateway.streams", "{stream}", "open streams of server-sent events", lambda g: g.streams.count),
     ("trellis.gateway.capture_connected", "1", "1 while the stream to capture_svc stands",
      lambda g: g.shipper.is_connected),
     ("trellis.gateway.auth_connected", "1", "1 while keys are watched", lambda g: g.key_watch.is_connected),

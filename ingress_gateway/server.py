@@ -26,6 +26,7 @@ from ingress_gateway.sampling import Sampler
 from ingress_gateway.settings import GatewaySettings
 from ingress_gateway.shipper import Shipper, checkpoint_forever
 from ingress_gateway.snapshots import KeyWatch, RoutingWatch
+from ingress_gateway.streams import Streams
 from ingress_gateway.unclaimed import Unclaimed
 from ingress_gateway.visitors import Visitors
 from svc_runtime.grpc_client import Credentials, open_channel
@@ -122,6 +123,7 @@ async def build(
         channels=channels,
         credentials=credentials,
         metrics_page=MetricsPage(settings.data_dir / "metrics", settings.name),
+        streams=Streams(settings.max_streams, organization_limit=settings.max_streams_per_organization),
     )
     register_metrics(gateway)
     await stack.enter_async_context(running("metrics page", gateway.metrics_page.write_forever()))
@@ -140,6 +142,7 @@ async def serve(gateway: Gateway, stack: AsyncExitStack) -> tuple[str, int]:
     )
     stack.callback(listener.close)
     stack.callback(server.pre_shutdown)
+    stack.callback(gateway.streams.drain)
     # What start-up made lives for ever: the collector need not look at it again.
     gc.collect()
     gc.freeze()

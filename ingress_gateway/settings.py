@@ -78,6 +78,10 @@ class GatewaySettings(BaseSettings):
     """Longest time that a management or query call waits for a service."""
     query_seconds: float = Field(default=60.0, gt=0)
     """Longest time that a report or a statement may take."""
+    max_streams: int = Field(default=100, ge=0)
+    """Most streams of server-sent events of this worker."""
+    max_streams_per_organization: int = Field(default=20, ge=0)
+    """Most of them that one organisation may have."""
     idle_seconds: float = Field(default=75.0, gt=0)
     """How long an idle connection is kept."""
     max_connections: int = Field(default=20_000, ge=10)

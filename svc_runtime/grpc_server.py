@@ -18,7 +18,7 @@ from svc_runtime.mesh_token import MeshTokens
 from svc_runtime.settings import MeshSettings
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-_LONG_STREAMS = ("Capture", "Subscribe", "WatchKeys", "WatchRouting")
+_LONG_STREAMS = ("Capture", "ReadEvents", "Subscribe", "WatchKeys", "WatchRealtime", "WatchRebuild", "WatchRouting")
 _log = get_logger(__name__)
 
 

@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
 
 from svc_runtime.logs import get_logger
 
+T = TypeVar("T")
 _log = get_logger(__name__)
 
 
@@ -52,6 +54,20 @@ async def running(name: str, work: Awaitable[None]) -> AsyncIterator[asyncio.Tas
         raise
     if (error := await _end(task)) is not None:
         raise error
+
+
+async def uninterrupted(work: Awaitable[T]) -> T:
+    """Run ``work`` to its end, also while the caller is cancelled; the cancellation is raised after it."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    return task.result()
 
 
 async def _end(task: asyncio.Task[None]) -> BaseException | None:

@@ -1,16 +1,21 @@
 """Slices, values and what a result rests on, between the contract and ours."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from google.protobuf import timestamp_pb2
 
-from analytics_svc.slice import DEFAULT_LENGTH, LONGEST, Slice
+from analytics_svc.dimension import dimension_of
+from analytics_svc.slice import DEFAULT_LENGTH, LONGEST, DimensionFilter, Slice
 from enrichment.money import read_currency
 from rule_language.check import time_zone_violations
 from rule_language.parse import predicate_from_pb
 from svc_runtime.errors import Violation
 from trellis.analytics.v1 import report_pb2 as pb
 
+MOST_DIMENSION_FILTERS = 20
+MOST_VALUES = 1000
+LONGEST_VALUE_BYTES = 4096
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -35,6 +40,7 @@ def slice_from_pb(
     currency = ""
     if message.currency and not (currency := read_currency(message.currency.encode()) or ""):
         violations.append(Violation(f"{path}.currency", f"{message.currency[:20]!r} is no ISO 4217 code"))
+    chosen = _dimension_filters_from_pb(message.dimension_filters, f"{path}.dimension_filters", violations)
     return Slice(
         organization_id,
         start,
@@ -43,7 +49,27 @@ def slice_from_pb(
         predicate,
         message.includes_bots,
         currency,
+        chosen,
     )
+
+
+def _dimension_filters_from_pb(
+    messages: Sequence[pb.DimensionFilter], path: str, violations: list[Violation]
+) -> tuple[DimensionFilter, ...]:
+    if len(messages) > MOST_DIMENSION_FILTERS:
+        violations.append(Violation(path, f"has {len(messages)} dimensions; the limit is {MOST_DIMENSION_FILTERS}"))
+        return ()
+    chosen = []
+    for at, message in enumerate(messages):
+        place = f"{path}[{at}]"
+        dimension = dimension_of(message.dimension, path=f"{place}.dimension", violations=violations)
+        if not 1 <= len(message.values) <= MOST_VALUES:
+            violations.append(Violation(f"{place}.values", f"has {len(message.values)} values; 1 to {MOST_VALUES}"))
+        elif any(len(value.encode()) > LONGEST_VALUE_BYTES for value in message.values):
+            violations.append(Violation(f"{place}.values", f"has a value over {LONGEST_VALUE_BYTES} bytes"))
+        elif dimension is not None:
+            chosen.append(DimensionFilter(dimension, tuple(message.values)))
+    return tuple(chosen)
 
 
 def instant_from_pb(timestamp: timestamp_pb2.Timestamp) -> datetime:

@@ -1,5 +1,6 @@
 """AnalyticsService, put together."""
 
+from analytics_svc.run_sql import SqlRunner
 from analytics_svc.servicer.behavior import BehaviorMethods
 from analytics_svc.servicer.realtime import RealtimeMethods
 from analytics_svc.servicer.reports import ReportMethods
@@ -9,3 +10,6 @@ from trellis.analytics.v1 import analytics_service_pb2_grpc as pb_grpc
 
 class AnalyticsServicer(ReportMethods, BehaviorMethods, RealtimeMethods, SqlMethods, pb_grpc.AnalyticsServiceServicer):
     """Every RPC of AnalyticsService. What a module's methods need is an argument here, kept under its own name."""
+
+    def __init__(self, *, sql: SqlRunner) -> None:
+        self.sql = sql

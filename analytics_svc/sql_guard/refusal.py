@@ -23,14 +23,14 @@ START = Position(1, 1)
 class SqlRefusedError(InvalidArgumentError):
     """A statement that may not run.
 
-    ``position`` is where, and ``allowed`` says what may be written instead. Quotes names of the statement itself, and
-    nothing that the store holds.
+    ``position`` is where, None for what has no place of its own; ``allowed`` says what may be written instead. Quotes
+    names of the statement itself, and nothing that the store holds.
     """
 
-    def __init__(self, message: str, position: Position = START, *, allowed: str = "") -> None:
-        where = f"{message} (line {position.line}, column {position.column})"
+    def __init__(self, message: str, position: Position | None = START, *, allowed: str = "") -> None:
+        where = f"{message} (line {position.line}, column {position.column})" if position else message
         text = f"{where}; {allowed}" if allowed else where
-        super().__init__(text, violations=[Violation("sql", text)])
+        super().__init__(text, reason="SQL_REFUSED", violations=[Violation("sql", text)])
         self.position = position
         self.allowed = allowed
 

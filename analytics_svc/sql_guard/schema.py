@@ -40,6 +40,8 @@ class Table:
     """The physical table; it has the column ``organization_id``."""
     where: str = ""
     group_by: tuple[str, ...] = ()
+    description: str = ""
+    """What a row is."""
     column_names: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:

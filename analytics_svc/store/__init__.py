@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from analytics_svc.mapping import ActiveMappings, MappingVersion
 from analytics_svc.statement import Rows, Statement
 
 
@@ -60,7 +61,60 @@ class ReadingReader(Protocol):
     async def rows(self, statement: Statement) -> Rows:
         """Return the answer, in memory: at most 100,000 rows.
 
-        Raise QueryLimitError, with how to narrow the question, where it would use more than it may; UnavailableError.
-        A cancelled call ends the query.
+        It waits for its turn among the queries of the organisation that the parameter ``organization`` names. Raise
+        QueryLimitError, with how to narrow the question, where it would use more than it may; RateLimitedError where
+        the organisation has too many waiting; UnavailableError. A cancelled call ends the query.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MappingPosition:
+    """A place in the list of an organisation's mappings: just after this one."""
+
+    create_time: datetime
+    """Of the mapping's first version."""
+    mapping_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListedMapping:
+    """A mapping as a list shows it."""
+
+    current: MappingVersion
+    """The version that holds; where none does, the newest."""
+    position: MappingPosition
+
+
+class MappingStore(Protocol):
+    """Parameter mappings of all organisations. One process at a time writes to it.
+
+    Every method raises UnavailableError while the store does not do its work, and works again by itself once it can.
+    What was written is never changed.
+    """
+
+    async def add(self, version: MappingVersion) -> None:
+        """Add a version, which does not hold yet."""
+        ...
+
+    async def activate(self, organization_id: str, mapping_id: str, version: int, *, actor: str, now: datetime) -> None:
+        """Let a version of a mapping be the one that holds; 0: none. Nothing happens where it holds already."""
+        ...
+
+    async def versions(self, organization_id: str, mapping_id: str) -> list[MappingVersion]:
+        """Return every version of a mapping, the newest first; none for another organisation's."""
+        ...
+
+    async def list_page(
+        self, organization_id: str, *, after: MappingPosition | None, limit: int
+    ) -> list[ListedMapping]:
+        """Return up to ``limit`` mappings, the newest first, ids falling where the times are equal."""
+        ...
+
+    async def count(self, organization_id: str) -> int:
+        """Return how many mappings an organisation has."""
+        ...
+
+    async def active(self) -> ActiveMappings:
+        """Return every version that holds, each organisation's in the order in which its mappings were made."""
         ...

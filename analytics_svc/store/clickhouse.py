@@ -1,96 +1,113 @@
-"""The reading in ClickHouse. The engine decodes the feed's bytes; Python never does."""
+"""The reading in ClickHouse: pages of the feed become rows, each event once, with everything that counts them."""
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import UTC, date, datetime
 from importlib import resources
 from typing import TYPE_CHECKING, Self
 
-from analytics_svc.store import Bookmark, Page
+from analytics_svc import metrics
+from analytics_svc.mapping import ActiveMappings
+from analytics_svc.projection.derive import Derived, Deriver
+from analytics_svc.projection.enricher import Enricher
+from analytics_svc.store import Bookmark, Page, rollups, settle
 from analytics_svc.store.connect import connect
+from analytics_svc.store.intents import close_intent, open_intent, open_intents
 from svc_runtime.clickhouse import ClickHouse, Dsn, select
 from svc_runtime.clickhouse_migrations import migrate
 from svc_runtime.errors import UnavailableError
-from svc_runtime.protobuf_schema import schema_settings
-from trellis.capture.v1 import event_pb2
+from svc_runtime.logs import get_logger
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 MIGRATIONS = resources.files("analytics_svc.store") / "migrations"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FOLLOWER = "analytics"
-ARRIVAL_FIELDS = (
-    "organization_id",
-    "event_id",
-    "event_time_ms",
-    "event_type",
-    "click_id",
-    "external_click_id",
-    "user_id",
-    "campaign_id",
-    "scheme",
-    "host",
-    "target",
-    "ip",
-    "marks",
-    "journal_id",
-    "sequence",
-)
-"""Fields of Event that the reading has a use for: columns of ``arrivals``. The engine passes over all others."""
-
+STAGED, SETTLED = "live_staged", "live_settled"
+_PREFIX = "live"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # A replicated table would drop a block that it has seen before, which is wrong after the reading was emptied.
 _NO_DEDUPLICATION = {"insert_deduplicate": "0"}
-_COLUMNS = ", ".join(field for field in ARRIVAL_FIELDS if field != "event_time_ms")
-# What is there already is looked for among the arrivals' organisations and times alone, which the key finds quickly.
-_TAKE_IN = f"""
-INSERT INTO events ({_COLUMNS}, event_time)
-SELECT {_COLUMNS}, fromUnixTimestamp64Milli(event_time_ms, 'UTC')
-FROM arrivals
-WHERE event_id NOT IN (
-    SELECT event_id FROM events
-    WHERE organization_id IN (SELECT organization_id FROM arrivals)
-      AND event_time >= (SELECT fromUnixTimestamp64Milli(min(event_time_ms), 'UTC') FROM arrivals)
-      AND event_time <= (SELECT fromUnixTimestamp64Milli(max(event_time_ms), 'UTC') FROM arrivals)
-)
-ORDER BY sequence LIMIT 1 BY event_id
-"""  # noqa: S608 - the columns are ours
+# What is there already is looked for among the page's organisations and times alone, which the key finds quickly.
+_KNOWN = f"""
+SELECT event_id FROM events
+WHERE organization_id IN (SELECT organization_id FROM {STAGED})
+  AND event_time >= (SELECT min(event_time) FROM {STAGED}) AND event_time <= (SELECT max(event_time) FROM {STAGED})
+  AND event_id IN (SELECT event_id FROM {STAGED})
+"""  # noqa: S608 - our own text
+_log = get_logger(__name__)
+
+
+async def no_mappings() -> ActiveMappings:
+    """Return no mapping."""
+    return {}
 
 
 class ClickHouseReadingStore:
-    """``ReadingStore`` on the tables ``arrivals``, ``events`` and ``cursors``.
+    """``ReadingStore`` on the tables ``events``, the roll-ups, ``cursors`` and ``intents``.
 
-    A page takes four steps, each whole or not at all but for the third, which may leave a part of its rows when it
-    crosses a month: the page into ``arrivals``; what of it ``events`` does not have yet into ``events``; the bookmark.
-    Every step before the bookmark can be done again.
+    A page is derived and settled in memory. Then, each step whole or not at all but for inserts that cross a month: an
+    intent with the days that will be touched; older rows that the page changes; the page's rows into ``events``; the
+    roll-ups; the bookmark; the end of the intent. Whoever finds an open intent counts its days anew, and gets the page
+    again, of which it adds what is missing.
     """
 
-    def __init__(self, clickhouse: ClickHouse) -> None:
+    def __init__(
+        self, clickhouse: ClickHouse, deriver: Deriver, active_mappings: Callable[[], Awaitable[ActiveMappings]]
+    ) -> None:
         self._clickhouse = clickhouse
+        self._deriver = deriver
+        self._active_mappings = active_mappings
         self._generation = 0
+        self._lock = asyncio.Lock()
+        self._may_be_torn = True
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, dsn: Dsn) -> AsyncIterator[Self]:
+    async def open(
+        cls,
+        dsn: Dsn,
+        *,
+        enricher: Enricher | None = None,
+        active_mappings: Callable[[], Awaitable[ActiveMappings]] = no_mappings,
+    ) -> AsyncIterator[Self]:
         """Migrate the database and hold a connection for the time of the block.
 
-        Raise UnavailableError, MigrationError.
+        ``active_mappings`` is asked for every page. Raise UnavailableError, MigrationError.
         """
         clickhouse = connect(dsn)
         try:
             await migrate(clickhouse, MIGRATIONS)
-            yield cls(clickhouse)
+            if enricher is None:
+                enricher = await asyncio.to_thread(Enricher)
+            deriver = Deriver(dsn, enricher, prefix=_PREFIX)
+            await clickhouse.run(lambda client: _make_tables(client, deriver))
+            yield cls(clickhouse, deriver, active_mappings)
         finally:
             await clickhouse.close()
 
+    @contextlib.asynccontextmanager
+    async def writing(self) -> AsyncIterator[None]:
+        """Keep every page waiting for the time of the block: for whoever replaces a part of ``events`` himself.
+
+        What was written before is there, roll-ups and all.
+        """
+        async with self._lock:
+            if self._may_be_torn:
+                await self._repair()
+            yield
+
     async def bookmark(self) -> Bookmark:
-        """See ``ReadingStore.bookmark``."""
-        rows = await select(
-            self._clickhouse,
-            "SELECT generation, cursor, toUnixTimestamp64Milli(watermark_time) FROM cursors"
-            " WHERE follower = {follower:String} ORDER BY generation DESC LIMIT 1",
-            {"follower": FOLLOWER},
-        )
+        """See ``ReadingStore.bookmark``. Puts in order what a crash, or a failed write, has left."""
+        async with self._lock:
+            await self._repair()
+            rows = await select(
+                self._clickhouse,
+                "SELECT generation, cursor, toUnixTimestamp64Milli(watermark_time) FROM cursors"
+                " WHERE follower = {follower:String} ORDER BY generation DESC LIMIT 1",
+                {"follower": FOLLOWER},
+            )
         if not rows:
             self._generation = 0
             return Bookmark(b"", None)
@@ -99,30 +116,116 @@ class ClickHouseReadingStore:
         return Bookmark(bytes.fromhex(cursor), watermark_time)
 
     async def write(self, page: Page) -> int:
-        """See ``ReadingStore.write``."""
-        dsn = self._clickhouse.dsn
-        added = await self._clickhouse.run(lambda client: _take_in(client, page, dsn)) if page.event_count else 0
-        await self._clickhouse.run(lambda client: _keep(client, page.bookmark, self._generation + 1))
-        self._generation += 1
-        return added
+        """See ``ReadingStore.write``. A cancelled caller leaves when the page is written, or has failed."""
+        task = asyncio.ensure_future(self._write(page))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            # The work goes on in its thread: nobody else may write meanwhile, nor take the page for unwritten.
+            await asyncio.wait([task])
+            raise
+
+    async def _write(self, page: Page) -> int:
+        async with self._lock:
+            if self._may_be_torn:
+                await self._repair()
+            generation = self._generation + 1
+            if not page.event_count:
+                await self._clickhouse.run(lambda client: _keep(client, page.bookmark, generation))
+                self._generation = generation
+                return 0
+            derived = await self._derive(page, await self._active_mappings())
+            metrics.unreadable_events.add(derived.unreadable_count)
+            self._may_be_torn = True
+            added = await self._clickhouse.run(lambda client: _take_in(client, page, generation))
+            self._generation, self._may_be_torn = generation, False
+            return added
+
+    async def _derive(self, page: Page, mappings: ActiveMappings) -> Derived:
+        deriver = self._deriver
+        try:
+            derived = await self._clickhouse.run(
+                lambda client: _derived(client, lambda: deriver.derive(client, page.events, STAGED, mappings))
+            )
+        except Exception as error:  # noqa: BLE001 - the engine, or a rule that one event of the page breaks
+            _log.warning("a page is read event by event", error=repr(error), event_count=page.event_count)
+            derived = await self._clickhouse.run(
+                lambda client: _derived(
+                    client, lambda: deriver.derive_one_by_one(client, page.events, STAGED, mappings)
+                )
+            )
+        if derived.event_count != page.event_count:
+            # Going on would lose events without a word.
+            raise UnavailableError(f"a page of {page.event_count} events was read as {derived.event_count}")
+        return derived
+
+    async def _repair(self) -> None:
+        count = await self._clickhouse.run(_repair)
+        self._may_be_torn = False
+        if count:
+            _log.info("days that were being changed are counted anew", intent_count=count)
 
 
-def _take_in(client: "Client", page: Page, dsn: Dsn) -> int:
-    client.command("TRUNCATE TABLE arrivals")
-    client.raw_insert(
-        "arrivals",
-        column_names=ARRIVAL_FIELDS,
-        insert_block=_protobuf_list(page.events),
-        fmt="ProtobufList",
-        settings=schema_settings(dsn, event_pb2.Event.DESCRIPTOR, ARRIVAL_FIELDS),
-    )
-    arrived = _count(client, "arrivals")
-    if arrived != page.event_count:
-        # Going on would lose events without a word.
-        raise UnavailableError(f"a page of {page.event_count} events was read as {arrived}")
-    before = _count(client, "events")
-    client.command(_TAKE_IN, settings=_NO_DEDUPLICATION)
-    return _count(client, "events") - before
+def _make_tables(client: "Client", deriver: Deriver) -> None:
+    deriver.prepare(client)
+    for name in (STAGED, SETTLED):
+        client.command(f"CREATE OR REPLACE TABLE {name} AS events ENGINE = Memory")
+
+
+def _derived(client: "Client", derive: Callable[[], Derived]) -> Derived:
+    client.command(f"TRUNCATE TABLE {STAGED}")
+    try:
+        derived = derive()
+    except ValueError as error:
+        raise UnavailableError(f"a page cannot be decoded ({type(error).__name__})") from None
+    staged_count = _count(client, STAGED)
+    if staged_count != derived.row_count:
+        raise UnavailableError(f"{derived.row_count} events were derived as {staged_count} rows")
+    return derived
+
+
+def _take_in(client: "Client", page: Page, generation: int) -> int:
+    client.command(f"TRUNCATE TABLE {SETTLED}")
+    fresh_count = _drop_known(client)
+    if not fresh_count:
+        _keep(client, page.bookmark, generation)
+        return 0
+    settle.settle(client, STAGED, SETTLED)
+    settled_count = _count(client, SETTLED)
+    if settled_count != fresh_count:
+        raise UnavailableError(f"{fresh_count} events were settled as {settled_count}")
+    changed = settle.affected(client, SETTLED)
+    organization_ids, days = _touched(client)
+    intent = open_intent(client, {*organization_ids, *changed.organization_ids}, {*days, *changed.days})
+    settle.reconcile(client, changed)
+    client.command(f"INSERT INTO events SELECT * FROM {SETTLED}", settings=_NO_DEDUPLICATION)  # noqa: S608 - our table
+    rollups.add(client, SETTLED)
+    _keep(client, page.bookmark, generation)
+    close_intent(client, intent)
+    return fresh_count
+
+
+def _drop_known(client: "Client") -> int:
+    """Drop from the staged rows those that are there already; return how many are left."""
+    known_count = int(client.query(f"SELECT count() FROM ({_KNOWN})").result_rows[0][0])  # noqa: S608 - our own text
+    if known_count:
+        client.command(f"ALTER TABLE {STAGED} DELETE WHERE event_id IN ({_KNOWN})", settings={"mutations_sync": "1"})
+    return _count(client, STAGED)
+
+
+def _touched(client: "Client") -> tuple[Sequence[str], Sequence[date]]:
+    organization_ids, days = client.query(
+        f"SELECT groupUniqArray(toString(organization_id)), groupUniqArray(toDate(event_time, 'UTC')) FROM {SETTLED}"  # noqa: S608 - our own table
+    ).result_rows[0]
+    return organization_ids, days
+
+
+def _repair(client: "Client") -> int:
+    intents = open_intents(client)
+    for intent in intents:
+        rollups.recount(client, intent.organization_ids, intent.days)
+        close_intent(client, intent)
+    return len(intents)
 
 
 def _keep(client: "Client", bookmark: Bookmark, generation: int) -> None:
@@ -138,14 +241,3 @@ def _keep(client: "Client", bookmark: Bookmark, generation: int) -> None:
 def _count(client: "Client", table: str) -> int:
     # A whole table's count is in its metadata: nothing is read.
     return int(client.query(f"SELECT count() FROM {table}").result_rows[0][0])  # noqa: S608 - one of our tables
-
-
-def _protobuf_list(events: Sequence[bytes]) -> bytes:
-    """Return the events as the engine's ``ProtobufList``: an ``EventBatch`` with its length in front."""
-    length = sum(map(len, events))
-    prefix = bytearray()
-    while length > 0x7F:
-        prefix.append(length & 0x7F | 0x80)
-        length >>= 7
-    prefix.append(length)
-    return b"".join((prefix, *events))

@@ -1,21 +1,26 @@
 """Questions to the reading in ClickHouse: a few threads beside the one that writes."""
 
+import asyncio
 import contextlib
 import time
 import uuid
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Self
 
-from analytics_svc.statement import Rows, Statement
+from analytics_svc.admission import Admission, Capacity, Weight
+from analytics_svc.statement import ORGANIZATION, Rows, Statement
 from analytics_svc.store.connect import open_client, translate
+from analytics_svc.store.killer import QUERY_ID, QueryKiller
 from svc_runtime.clickhouse import ClickHouse, Dsn, error_code
 from svc_runtime.errors import QueryLimitError, TrellisError
+from svc_runtime.tasks import uninterrupted
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 MOST_ROWS = 100_000
 RUN_SECONDS = 30
+_MEMORY_BYTES = 1024**3
 _SETTINGS = {
     "readonly": "2",
     "max_execution_time": str(RUN_SECONDS),
@@ -40,43 +45,70 @@ _LIMITS = {
 
 
 class ClickHouseReadingReader:
-    """``ReadingReader`` with ``thread_count`` queries at a time."""
+    """``ReadingReader`` with ``thread_count`` queries at a time, each of them admitted."""
 
-    def __init__(self, clickhouse: ClickHouse) -> None:
+    def __init__(self, clickhouse: ClickHouse, killer: QueryKiller, admission: Admission, weight: Weight) -> None:
         self._clickhouse = clickhouse
+        self._killer = killer
+        self._admission = admission
+        self._weight = weight
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, dsn: Dsn, *, thread_count: int = 4) -> AsyncIterator[Self]:
-        """Hold the threads for the time of the block; the database is migrated already."""
+    async def open(
+        cls,
+        dsn: Dsn,
+        *,
+        thread_count: int = 4,
+        admission: Admission | None = None,
+        weight: Weight | None = None,
+    ) -> AsyncIterator[Self]:
+        """Hold the threads for the time of the block; the database is migrated already.
+
+        Queries are let in by ``admission``, with ``weight``; by default as many as there are threads.
+        """
+        if weight is None:
+            weight = Weight(
+                "report", _MEMORY_BYTES, running_per_organization=thread_count, waiting_per_organization=200
+            )
+        admission = admission or Admission(Capacity(thread_count, thread_count * weight.memory_bytes))
         clickhouse = ClickHouse(
             dsn, open_client=open_client, translate=translate_query, thread_count=thread_count, name="reader"
         )
+        killer = QueryKiller(dsn)
         try:
-            yield cls(clickhouse)
+            yield cls(clickhouse, killer, admission, weight)
         finally:
+            await killer.close()
             await clickhouse.close()
 
     async def rows(self, statement: Statement) -> Rows:
         """See ``ReadingReader.rows``."""
+        async with self._admission.admitted(str(statement.parameters.get(ORGANIZATION, "")), self._weight):
+            query_id = str(uuid.uuid4())
+            call = asyncio.ensure_future(self._clickhouse.run(lambda client: self._ask(client, statement, query_id)))
+            try:
+                return await asyncio.shield(call)
+            except asyncio.CancelledError:
+                await uninterrupted(self._killer.end(call, query_id))
+                raise
 
-        def work(client: "Client") -> Rows:
-            began = time.monotonic()
-            result = client.query(
-                statement.sql,
-                parameters=dict(statement.parameters),
-                settings={**_SETTINGS, **statement.settings, "query_id": str(uuid.uuid4())},
-            )
-            summary = result.summary or {}
-            return Rows(
-                tuple(result.column_names),
-                result.result_rows,
-                int(summary.get("read_rows", 0)),
-                int(summary.get("read_bytes", 0)),
-                time.monotonic() - began,
-            )
-
-        return await self._clickhouse.run(work)
+    def _ask(self, client: "Client", statement: Statement, query_id: str) -> Rows:
+        began = time.monotonic()
+        own = {"max_memory_usage": str(self._weight.memory_bytes), QUERY_ID: query_id, "query_id": query_id}
+        result = client.query(
+            statement.sql,
+            parameters=dict(statement.parameters),
+            settings={**_SETTINGS, **own, **statement.settings},
+        )
+        summary = result.summary or {}
+        return Rows(
+            tuple(result.column_names),
+            result.result_rows,
+            int(summary.get("read_rows", 0)),
+            int(summary.get("read_bytes", 0)),
+            time.monotonic() - began,
+        )
 
 
 def translate_query(error: Exception) -> TrellisError:

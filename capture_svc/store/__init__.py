@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 from capture_svc.batch import QuarantinedEvent, Settlement
+from capture_svc.scan import Scan, ScanKey, ScanPage
 
 
 class ContentRefusedError(Exception):
@@ -134,6 +135,21 @@ class EventStore(Protocol):
 
     async def read(self, ranges: Sequence[EventRange], *, limit: int) -> bytes:
         """Return the EventBatch of the first ``limit`` events of the ranges, range by range, in rising sequence."""
+        ...
+
+    async def scan(self, wanted: Scan, *, after: ScanKey | None, limit: int, max_bytes: int) -> ScanPage:
+        """Return the events of ``wanted`` after ``after``, by organisation, time and id; ids in an order of our own.
+
+        At most ``limit`` and about ``max_bytes``, at least one of those there are. What is stored meanwhile may be
+        missing. Errors: DeadlineExceededError.
+        """
+        ...
+
+    async def counts_by_month(self, organization_id: str | None) -> Mapping[datetime, int]:
+        """Count the stored events by month (its first instant, UTC), in rising order; None: of every organisation.
+
+        Errors: DeadlineExceededError.
+        """
         ...
 
     async def stored_counts(self, heads: Mapping[str, int], organization_id: str | None) -> Mapping[str, int]:

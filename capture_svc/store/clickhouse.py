@@ -7,6 +7,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from capture_svc.scan import Scan, ScanKey, ScanPage
 from capture_svc.store import Claim, EventFilter, EventKey, EventPage, EventRange, Orphans
 from capture_svc.store.conditions import (
     V7_AROUND,
@@ -17,10 +18,11 @@ from capture_svc.store.conditions import (
     of_filter,
     of_organization,
     of_ranges,
+    of_scan,
     sums,
     time_of_v7,
 )
-from capture_svc.wire import delimited, undelimited
+from capture_svc.wire import delimited, split, undelimited
 from svc_runtime.clickhouse import ClickHouse, insert_rows, select
 from trellis.capture.v1 import event_pb2
 
@@ -39,6 +41,9 @@ _EXPRESSIONS = {
 _EVENT = ", ".join(_EXPRESSIONS.get(name, name) for name in EVENT_FIELDS)
 _RECENT = timedelta(days=1)
 _NEWEST_FIRST = "ORDER BY events.event_time DESC, events.event_id DESC"
+_SCAN_ORDER = "ORDER BY events.organization_id, events.event_time, events.event_id"
+# What the columns that are not measured take up in an event, about.
+_SMALL_COLUMNS_BYTES = 300
 _CLAIM_COLUMNS = {
     "event_id": "UUID",
     "journal_id": "LowCardinality(String)",
@@ -164,6 +169,35 @@ class ClickHouseEventStore:
             f" ORDER BY indexOf([{order}], journal_id), sequence LIMIT {limit}",
             where.values,
         )
+
+    async def scan(self, wanted: Scan, *, after: ScanKey | None, limit: int, max_bytes: int) -> ScanPage:
+        """See EventStore. The first look finds how many events fit, the second one reads just those."""
+        where = of_scan(wanted, after)
+        rows = await select(
+            self._reader,
+            "SELECT organization_id, toUnixTimestamp64Milli(event_time), toString(event_id),"
+            " length(body) + length(headers) + length(target) + length(location) + length(external_click_id)"
+            f" FROM events WHERE {where} {_SCAN_ORDER} LIMIT {limit + 1}",
+            where.values,
+        )
+        count = fitting([row[3] + _SMALL_COLUMNS_BYTES for row in rows[:limit]], max_bytes)
+        if not count:
+            return ScanPage(b"", 0, None, is_last=True)
+        last = ScanKey(*rows[count - 1][:3])
+        # Up to the last one found: what was stored since the first look may come in between, and is not for this page.
+        where.upto(last)
+        events = await self._batch(f"SELECT {_EVENT} FROM events WHERE {where} {_SCAN_ORDER}", where.values)
+        return ScanPage(events, len(split(events)), last, is_last=count == len(rows))
+
+    async def counts_by_month(self, organization_id: str | None) -> Mapping[datetime, int]:
+        """See EventStore."""
+        where = of_scan(Scan(organization_id or ""), None)
+        rows = await select(
+            self._reader,
+            f"SELECT toYYYYMM(event_time) AS month, count() FROM events WHERE {where} GROUP BY month ORDER BY month",
+            where.values,
+        )
+        return {datetime(row[0] // 100, row[0] % 100, 1, tzinfo=UTC): row[1] for row in rows}
 
     async def stored_counts(self, heads: Mapping[str, int], organization_id: str | None) -> Mapping[str, int]:
         """See EventStore.

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from capture_svc.scan import Scan, ScanKey
 from capture_svc.store import EventFilter, EventKey, EventRange
 
 AROUND = timedelta(seconds=30)
@@ -44,9 +45,32 @@ class Where:
             **{f"{name}_ms": key.event_time_ms, f"{name}_id": key.event_id},
         )
 
+    def upto(self, key: ScanKey) -> "Where":
+        """Ask for the events of a scan up to ``key``, it included."""
+        return self._scanned("<", "<=", key, name="upto")
+
+    def after(self, key: ScanKey) -> "Where":
+        """Ask for the events of a scan after ``key``."""
+        return self._scanned(">", ">", key, name="after")
+
+    def _scanned(self, outside: str, operator: str, key: ScanKey, *, name: str) -> "Where":
+        """Compare an event's place in a scan. What the primary key serves is said apart: it does not see tuples."""
+        organization, identity = f"unhex({{{name}_organization:String}})", f"{{{name}_id:UUID}}"
+        time = f"fromUnixTimestamp64Milli({{{name}_ms:Int64}}, 'UTC')"
+        return self.add(
+            f"organization_id {outside}= {organization}"
+            f" AND (organization_id {outside} {organization} OR event_time {outside}= {time})"
+            f" AND (organization_id, event_time, events.event_id) {operator} ({organization}, {time}, {identity})",
+            **{
+                f"{name}_organization": key.organization_id.encode().hex(),
+                f"{name}_ms": key.event_time_ms,
+                f"{name}_id": key.event_id,
+            },
+        )
+
     def __str__(self) -> str:
-        """Return the text."""
-        return " AND ".join(self.conditions)
+        """Return the text; no condition at all always holds."""
+        return " AND ".join(self.conditions) or "1"
 
 
 def of_organization(organization_id: str) -> Where:
@@ -57,10 +81,7 @@ def of_organization(organization_id: str) -> Where:
 def of_filter(organization_id: str, wanted: EventFilter) -> Where:
     """Return the conditions of a list of events."""
     where = of_organization(organization_id)
-    for operator, name, instant in ((">=", "start", wanted.start_time), ("<", "end", wanted.end_time)):
-        if instant is not None:
-            bound = f"fromUnixTimestamp64Milli({{{name}:Int64}}, 'UTC')"
-            where.add(f"event_time {operator} {bound}", **{name: milliseconds(instant)})
+    _of_times(where, wanted.start_time, wanted.end_time)
     # Bytes travel as hexadecimal digits: they need not be UTF-8.
     if wanted.event_type:
         where.add("event_type = unhex({event_type:String})", event_type=wanted.event_type.hex())
@@ -94,6 +115,20 @@ def of_ranges(ranges: Sequence[EventRange]) -> Where:
         # The alternatives have bounds of their own; by this one ClickHouse leaves out whole parts.
         where.between(min(hint[0] for hint in hints) - AROUND, max(hint[1] for hint in hints) + AROUND, name="_any")
     return where.add(f"({' OR '.join(alternatives)})")
+
+
+def of_scan(wanted: Scan, after: ScanKey | None) -> Where:
+    """Return the conditions of a scan that goes on after ``after``."""
+    where = of_organization(wanted.organization_id) if wanted.organization_id else Where()
+    _of_times(where, wanted.start_time, wanted.end_time)
+    return where.after(after) if after is not None else where
+
+
+def _of_times(where: Where, start: datetime | None, end: datetime | None) -> None:
+    for operator, name, bound in ((">=", "start", start), ("<", "end", end)):
+        if bound is not None:
+            time = f"fromUnixTimestamp64Milli({{{name}:Int64}}, 'UTC')"
+            where.add(f"event_time {operator} {time}", **{name: milliseconds(bound)})
 
 
 def time_of_v7(event_id: str) -> datetime | None:

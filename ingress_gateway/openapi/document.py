@@ -1,6 +1,6 @@
 """The whole document."""
 
-from ingress_gateway.openapi import about, access, campaigns, capture, problems, stored_events
+from ingress_gateway.openapi import about, access, analytics, campaigns, capture, mappings, problems, stored_events
 from ingress_gateway.openapi.parts import Json, query
 
 _DESCRIPTION = """\
@@ -27,6 +27,8 @@ _TAGS = {
     capture.EVENTS: "What programs send: events, batches and postbacks.",
     campaigns.TAG: "Links and where they lead.",
     stored_events.TAG: "What was captured, found again, and the account of it.",
+    analytics.TAG: "What it means: reports, funnels, journeys, and the last hour.",
+    mappings.TAG: "What the parameters of your senders mean, over history too.",
     access.KEYS: "Who may do what.",
     access.DOMAINS: "Hosts under which links and pixels live.",
     access.ROLES: "Names for sets of scopes.",
@@ -49,7 +51,7 @@ _HEADERS = {
 
 def openapi_document() -> Json:
     """Return the OpenAPI document of the gateway."""
-    groups = (capture, campaigns, stored_events, access, about)
+    groups = (capture, campaigns, stored_events, analytics, mappings, access, about)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -78,6 +80,7 @@ def openapi_document() -> Json:
                     {"type": "string"},
                     "The `next_page_token` of the page before; empty or left out for the first page.",
                 ),
+                **analytics.PARAMETERS,
             },
             "headers": {
                 name: {"description": description, "schema": {"type": "string"}}

@@ -19,6 +19,8 @@ _PROBLEM_STATUS = {
     "Conflict": "409",
     "TooLarge": "413",
     "EncodingUnsupported": "415",
+    "QueryLimit": "422",
+    "RateLimited": "429",
     "Unavailable": "503",
     "JournalFull": "503",
     "DeadlineExceeded": "504",

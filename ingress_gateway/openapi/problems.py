@@ -113,6 +113,17 @@ RESPONSES: Json = {
         "The content encoding is none of gzip, deflate, br and zstd, or the bytes are not of it.",
         {"ENCODING_UNSUPPORTED": "the body is not gzip"},
     ),
+    "QueryLimit": _response(
+        422,
+        "The question would use more than it may. To ask the same again does not help.",
+        {"QUERY_LIMIT": "the query ran longer than it may: ask for a shorter time range, a narrower filter"},
+    ),
+    "RateLimited": _response(
+        429,
+        "More than the organisation may do at once. Wait.",
+        {"RATE_LIMITED": "the organisation has 20 streams open here, the limit"},
+        "Retry-After",
+    ),
     "Unavailable": _response(
         503,
         "A service or its store cannot be reached now. Try again.",

@@ -1,6 +1,6 @@
 """The routing table: every path of the gateway, in one place. ``/openapi.json`` is checked against it."""
 
-from ingress_gateway.app import HttpRoute
+from ingress_gateway.app import Handler, HttpRoute
 from ingress_gateway.routes import (
     audit,
     campaigns,
@@ -11,11 +11,14 @@ from ingress_gateway.routes import (
     keys,
     ledger,
     link,
+    mappings,
     metrics,
+    operations,
     pixel,
     roles,
     stored_events,
 )
+from ingress_gateway.routes.analytics import behavior, realtime, reports
 
 _ANY: tuple[str, ...] = ()
 _READ = ("GET", "HEAD")
@@ -41,6 +44,26 @@ def routes() -> list[HttpRoute]:
         HttpRoute(_READ, "/api/v1/events/{event_id}", stored_events.get_event),
         HttpRoute(_READ, "/api/v1/events/{event_id}/raw", stored_events.get_raw_event),
         HttpRoute(_READ, "/api/v1/ledger", ledger.get_ledger),
+        HttpRoute(_READ, "/api/v1/analytics/realtime", realtime.realtime),
+        HttpRoute(_READ, "/api/v1/analytics/catalog", reports.catalog),
+        *_asked("timeseries", reports.timeseries),
+        *_asked("breakdown", reports.breakdown),
+        *_asked("campaigns", reports.campaigns),
+        *_asked("sources", reports.sources),
+        *_asked("geo", reports.geo),
+        *_asked("devices", reports.devices),
+        *_asked("funnel", behavior.funnel),
+        *_asked("retention", behavior.retention),
+        *_asked("cohorts", behavior.cohorts),
+        *_asked("journeys", behavior.journeys),
+        *_asked("paths", behavior.paths),
+        HttpRoute(_READ, "/api/v1/mappings", mappings.list_mappings),
+        HttpRoute(("POST",), "/api/v1/mappings", mappings.create_mapping),
+        HttpRoute(_READ, "/api/v1/mappings/{mapping_id}", mappings.get_mapping),
+        HttpRoute(("POST",), "/api/v1/mappings/{mapping_id}", mappings.change_mapping),
+        HttpRoute(("POST",), "/api/v1/mappings/{mapping_id}/versions/{version}:activate", mappings.activate_version),
+        HttpRoute(_READ, "/api/v1/operations", operations.list_operations),
+        HttpRoute(_READ, "/api/v1/operations/{operation_id}", operations.get_operation),
         HttpRoute(_READ, "/api/v1/keys", keys.list_keys),
         HttpRoute(("POST",), "/api/v1/keys", keys.create_key),
         HttpRoute(("POST",), "/api/v1/keys/{key_id}:revoke", keys.revoke_key),
@@ -57,3 +80,8 @@ def routes() -> list[HttpRoute]:
         HttpRoute(_READ, "/readyz", readiness.readyz),
         HttpRoute(_READ, "/metrics", metrics.metrics),
     ]
+
+
+def _asked(name: str, report: Handler) -> list[HttpRoute]:
+    """Return the routes of a report: its question may be too long for a query."""
+    return [HttpRoute(methods, f"/api/v1/analytics/{name}", report) for methods in (_READ, ("POST",))]

@@ -77,6 +77,9 @@ CREATE TABLE IF NOT EXISTS events
     -- The click that it was found to be, and when that was; nil where none is known.
     touch_event_id     UUID CODEC(ZSTD),
     touch_time         Nullable(DateTime64(3, 'UTC')) CODEC(ZSTD),
+    -- What a conversion had of its own before it took its click's, in the order of store/touches.py; empty: it took
+    -- nothing. So another click can be found for it later.
+    own                Array(Nullable(String)) CODEC(ZSTD),
     cost               Nullable(Decimal(18, 6)) CODEC(ZSTD),
     cost_currency      LowCardinality(String),
 
@@ -85,6 +88,12 @@ CREATE TABLE IF NOT EXISTS events
     -- `id/version`.
     enrichment_version UInt16,
     mapping_versions   Array(LowCardinality(String)),
+
+    -- Finds the events of a visitor among others; 0: not part of a session by its own user.
+    user_key           UInt32 MATERIALIZED if(
+        user_id = '' OR touch_event_id != toUUID('00000000-0000-0000-0000-000000000000'),
+        0, sipHash64(organization_id, user_id)
+    ),
 
     -- The specification's names.
     timestamp          DateTime64(3, 'UTC') ALIAS event_time,

@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 
 from capture_svc.assembly import Stores
 from capture_svc.batch import UNCLAIMED, QuarantinedEvent, Receipt, Settlement
+from capture_svc.scan import Scan, ScanKey, ScanPage
 from capture_svc.store import (
     Claim,
     ContentRefusedError,
@@ -204,6 +205,41 @@ class MemoryEventStore:
         found = [row for span in ranges for row in sorted(self._in(span), key=lambda row: row.event.sequence)]
         return join([row.event.SerializeToString() for row in found[:limit]])
 
+    async def scan(self, wanted: Scan, *, after: ScanKey | None, limit: int, max_bytes: int) -> ScanPage:
+        """See EventStore."""
+        self.faults.before("events.scan")
+        rows = sorted(
+            (
+                row
+                for row in self.rows
+                if wanted.organization_id in ("", row.event.organization_id)
+                and (wanted.start_time is None or row.event_time >= wanted.start_time)
+                and (wanted.end_time is None or row.event_time < wanted.end_time)
+                and (after is None or _scan_place(_scan_key(row)) > _scan_place(after))
+            ),
+            key=lambda row: _scan_place(_scan_key(row)),
+        )
+        taken: list[Row] = []
+        size = 0
+        for row in rows[:limit]:
+            size += row.event.ByteSize()
+            if taken and size > max_bytes:
+                break
+            taken.append(row)
+        last = _scan_key(taken[-1]) if taken else None
+        events = join([row.event.SerializeToString() for row in taken])
+        return ScanPage(events, len(taken), last, is_last=len(taken) == len(rows))
+
+    async def counts_by_month(self, organization_id: str | None) -> Mapping[datetime, int]:
+        """See EventStore."""
+        self.faults.before("events.counts_by_month")
+        counts = Counter(
+            row.event_time.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+            for row in self.rows
+            if organization_id in (None, row.event.organization_id)
+        )
+        return dict(sorted(counts.items()))
+
     async def stored_counts(self, heads: Mapping[str, int], organization_id: str | None) -> Mapping[str, int]:
         """See EventStore."""
         return Counter(
@@ -212,6 +248,14 @@ class MemoryEventStore:
             if row.event.sequence <= heads.get(row.event.journal_id, 0)
             and organization_id in (None, row.event.organization_id)
         )
+
+
+def _scan_key(row: Row) -> ScanKey:
+    return ScanKey(row.event.organization_id, row.event.event_time_ms, row.event.event_id)
+
+
+def _scan_place(key: ScanKey) -> tuple[bytes, int, int]:
+    return key.organization_id.encode(), key.event_time_ms, UUID(key.event_id).int
 
 
 def _fits(row: Row, wanted: EventFilter) -> bool:

@@ -1,7 +1,7 @@
 """What every implementation of the stores must keep: subclass, and give a fixture ``stores``."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,6 +9,7 @@ import pytest
 
 from capture_svc.assembly import Stores
 from capture_svc.batch import QuarantinedEvent, Receipt, Settlement, quarantine_id
+from capture_svc.scan import Scan, ScanKey
 from capture_svc.store import (
     Claim,
     ContentRefusedError,
@@ -77,6 +78,19 @@ def settlement(journal_id: str, first: int, last: int, *, at: datetime = NOW, **
         for name, value in receipts.items()
     )
     return Settlement(journal_id, first, last, f"{journal_id}:{first}", rows, NOW, NOW, 100 * (last - first + 1), at)
+
+
+async def scanned(stores: Stores, wanted: Scan, *, limit: int) -> AsyncIterator[list[event_pb2.Event]]:
+    """Give the pages of a scan."""
+    after: ScanKey | None = None
+    is_last = False
+    while not is_last:
+        page = await stores.events.scan(wanted, after=after, limit=limit, max_bytes=MANY)
+        events = decoded(page.events)
+        assert page.event_count == len(events)
+        if events:
+            yield events
+        after, is_last = page.last_key, page.is_last
 
 
 class EventStoreContract:
@@ -252,6 +266,56 @@ class EventStoreContract:
     async def test_an_event_far_from_the_hint_is_read_without_it(self, stores: Stores) -> None:
         await stores.events.insert(encoded(numbered(2, event_time_ms=NOW_MS - 7 * 86_400_000)), token="t")
         assert len(decoded(await stores.events.read([EventRange(J1, 0, 9)], limit=9))) == 2
+
+    @pytest.mark.parametrize("limit", [1, 4, 7, 1000])
+    async def test_a_scan_gives_every_event_once_by_organisation_and_time(self, stores: Stores, limit: int) -> None:
+        # Several events share each millisecond, and they came in another order.
+        events = [
+            make_event(ORGANIZATIONS[n % 3], journal_id=J1, sequence=n + 1, event_time_ms=NOW_MS - n // 4)
+            for n in range(23)
+        ]
+        await stores.events.insert(encoded(events), token="t")
+        pages = [found async for found in scanned(stores, Scan(), limit=limit)]
+        found = [event for page in pages for event in page]
+        assert all(page and len(page) <= limit for page in pages)
+        assert sorted(ids(found)) == sorted(ids(events))
+        places = [(event.organization_id, event.event_time_ms) for event in found]
+        assert places == sorted(places)
+
+    async def test_a_scan_of_one_organisation_and_time_gives_nothing_else(self, stores: Stores) -> None:
+        day = 86_400_000
+        events = [
+            make_event(ORGANIZATIONS[n % 2], journal_id=J1, sequence=n + 1, event_time_ms=NOW_MS + (n // 2 - 40) * day)
+            for n in range(80)
+        ]
+        await stores.events.insert(encoded(events), token="t")
+        start, end = NOW - timedelta(days=30), NOW - timedelta(days=3)
+        wanted = Scan(GLOBEX, start_time=start, end_time=end)
+        found = [event async for page in scanned(stores, wanted, limit=5) for event in page]
+        assert [event.event_time_ms for event in found] == [NOW_MS - n * day for n in range(30, 3, -1)]
+        assert {event.organization_id for event in found} == {GLOBEX}
+        assert [page async for page in scanned(stores, Scan("org_nobody"), limit=5)] == []
+
+    async def test_a_scan_of_large_events_has_short_pages(self, stores: Stores) -> None:
+        await stores.events.insert(encoded(numbered(5, body=b"x" * 10_000)), token="t")
+        page = await stores.events.scan(Scan(), after=None, limit=5, max_bytes=25_000)
+        assert (page.event_count, len(decoded(page.events)), page.is_last) == (2, 2, False)
+        page = await stores.events.scan(Scan(), after=page.last_key, limit=5, max_bytes=1)
+        assert (page.event_count, page.is_last) == (1, False)
+        page = await stores.events.scan(Scan(), after=page.last_key, limit=5, max_bytes=MANY)
+        assert (page.event_count, page.is_last) == (2, True)
+
+    async def test_events_are_counted_by_month(self, stores: Stores) -> None:
+        assert await stores.events.counts_by_month(None) == {}
+        december = datetime(2026, 12, 1, tzinfo=UTC)
+        first_ms = int(december.timestamp() * 1000)
+        times = [NOW_MS, first_ms - 1, first_ms, first_ms + 1]
+        events = [make_event(journal_id=J1, sequence=n + 1, event_time_ms=ms) for n, ms in enumerate(times)]
+        events.append(make_event(GLOBEX, journal_id=J1, sequence=9, event_time_ms=NOW_MS))
+        await stores.events.insert(encoded(events), token="t")
+        november = datetime(2026, 11, 1, tzinfo=UTC)
+        assert list((await stores.events.counts_by_month(None)).items()) == [(november, 3), (december, 2)]
+        assert await stores.events.counts_by_month(GLOBEX) == {november: 1}
 
     async def test_stored_events_are_counted_up_to_the_heads(self, stores: Stores) -> None:
         # Of today, where the heads matter: what is older has arrived long ago.

@@ -25,5 +25,11 @@ async def shared_mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
 async def mesh(shared_mesh: Mesh) -> Mesh:
     """The shared mesh, with services as new and nothing on its way to them."""
     await shared_mesh.until_shipped()
-    furnish(shared_mesh.attribution, shared_mesh.warden, shared_mesh.capture)
+    furnish(
+        shared_mesh.attribution,
+        shared_mesh.warden,
+        shared_mesh.capture,
+        shared_mesh.projection,
+        shared_mesh.analytics,
+    )
     return shared_mesh

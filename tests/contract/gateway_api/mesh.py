@@ -22,6 +22,8 @@ from ingress_gateway.settings import GatewaySettings
 from svc_runtime.grpc_server import GrpcServer
 from svc_runtime.settings import MeshSettings, TelemetrySettings
 from tests.contract.gateway_api.description import Description
+from tests.contract.gateway_api.fake_analytics import FakeAnalytics
+from tests.contract.gateway_api.fake_projection import FakeProjection
 from tests.contract.gateway_api.fakes import (
     ACME,
     HOST,
@@ -32,6 +34,8 @@ from tests.contract.gateway_api.fakes import (
     FakeCapture,
     FakeWarden,
 )
+from trellis.analytics.v1.analytics_service_pb2_grpc import add_AnalyticsServiceServicer_to_server
+from trellis.analytics.v1.projection_service_pb2_grpc import add_ProjectionServiceServicer_to_server
 from trellis.attribution.v1.attribution_service_pb2_grpc import add_AttributionServiceServicer_to_server
 from trellis.auth.v1.auth_service_pb2_grpc import add_AuthServiceServicer_to_server
 from trellis.capture.v1.capture_service_pb2_grpc import add_CaptureServiceServicer_to_server
@@ -77,6 +81,8 @@ class Mesh:
     attribution: FakeAttribution
     warden: FakeWarden
     capture: FakeCapture
+    projection: FakeProjection
+    analytics: FakeAnalytics
     servers: dict[str, GrpcServer]
 
     async def until_shipped(self) -> None:
@@ -128,12 +134,19 @@ async def running_mesh(
 ) -> AsyncIterator[Mesh]:
     """Run a gateway on ``directory`` and the services behind it."""
     attribution, warden, capture = FakeAttribution(), FakeWarden(), FakeCapture()
-    furnish(attribution, warden, capture)
+    projection, analytics = FakeProjection(), FakeAnalytics()
+    furnish(attribution, warden, capture, projection, analytics)
+
+    def serve_reading(server: Any) -> None:
+        add_ProjectionServiceServicer_to_server(projection, server)
+        add_AnalyticsServiceServicer_to_server(analytics, server)
+
     async with contextlib.AsyncExitStack() as stack:
         servers = {
             "auth": await _serving(stack, lambda s: add_AuthServiceServicer_to_server(warden, s)),
             "attribution": await _serving(stack, lambda s: add_AttributionServiceServicer_to_server(attribution, s)),
             "capture": await _serving(stack, lambda s: add_CaptureServiceServicer_to_server(capture, s)),
+            "analytics": await _serving(stack, serve_reading),
         }
         targets = {f"{name}_target": f"127.0.0.1:{port}" for name, (_, port) in servers.items()}
         stack.enter_context(_interpreter_as_it_was())
@@ -143,14 +156,24 @@ async def running_mesh(
         await _until_known(gateway)
         session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
         behind = {name: server for name, (server, _) in servers.items()}
-        yield Mesh(f"http://{host}:{port}", session, gateway, attribution, warden, capture, behind)
+        yield Mesh(
+            f"http://{host}:{port}", session, gateway, attribution, warden, capture, projection, analytics, behind
+        )
 
 
-def furnish(attribution: FakeAttribution, warden: FakeWarden, capture: FakeCapture) -> None:
+def furnish(
+    attribution: FakeAttribution,
+    warden: FakeWarden,
+    capture: FakeCapture,
+    projection: FakeProjection,
+    analytics: FakeAnalytics,
+) -> None:
     """Begin with the campaigns `summer_sale` and `theirs`, and a host of each organisation."""
     attribution.__init__()  # type: ignore[misc]  # as new
     warden.__init__()  # type: ignore[misc]  # as new
     capture.__init__()  # type: ignore[misc]  # as new
+    projection.__init__()  # type: ignore[misc]  # as new
+    analytics.__init__()  # type: ignore[misc]  # as new
     attribution.put(ACME, "summer_sale")
     attribution.put(OTHER, "theirs")
     warden.domains = {HOST: ACME, "track.other.example": OTHER}

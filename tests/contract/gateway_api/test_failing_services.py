@@ -10,7 +10,7 @@ from svc_runtime.errors import Code, InternalError, TrellisError, Unauthenticate
 from tests.contract.gateway_api.description import Description
 from tests.contract.gateway_api.fakes import HOST
 from tests.contract.gateway_api.mesh import Mesh, running_mesh
-from tests.contract.gateway_api.test_described_calls import API, example_path
+from tests.contract.gateway_api.test_described_calls import API, example_target
 
 pytestmark = pytest.mark.loopback
 
@@ -23,7 +23,7 @@ async def test_services_that_are_down_are_503_with_a_time_to_come_back(
         calls = []
         for method, path, operation in API:
             body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
-            calls.append(mesh.call(method.upper(), example_path(description, path, operation), json=body))
+            calls.append(mesh.call(method.upper(), example_target(description, path, operation), json=body))
         for answer in await asyncio.gather(*calls):
             assert (answer.status, answer.reason) == (503, "UNAVAILABLE")
             assert int(answer.headers["Retry-After"]) >= 1

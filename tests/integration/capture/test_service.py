@@ -13,6 +13,7 @@ from svc_runtime.errors import Code
 from tests.contract.capture.store_contract import whole_event
 from tests.contract.capture.things import (
     ORGANIZATIONS,
+    SERVICE,
     CaptureClient,
     FakeJournal,
     counts_to_pb,
@@ -250,3 +251,26 @@ async def _until_settled(capture: CaptureClient, journal: FakeJournal, sequence:
             return
         await asyncio.sleep(0.1)
     raise AssertionError("it was never settled")
+
+
+async def test_a_range_is_read_again_by_months_and_organisations(capture: CaptureClient) -> None:
+    journal, new_year_ms = FakeJournal(), 1_767_225_600_000
+    events = [
+        make_event(ORGANIZATIONS[n % 3], event_time_ms=new_year_ms + (n // 2 - 75) * 60_000, body=bytes([n % 256]) * n)
+        for n in range(300)
+    ]
+    await capture.send(journal, *(journal.batch(events[n : n + 60]) for n in range(0, 300, 60)))
+    counted = await capture.stub.CountEventsByMonth(pb.CountEventsByMonthRequest(), metadata=SERVICE)
+    assert [month.event_count for month in counted.months] == [150, 150]
+    for name in ("", ACME, GLOBEX):
+        found: list[event_pb2.Event] = []
+        for month, end in ((0, 1), (1, None)):
+            request = pb.ReadEventsRequest(organization_id=name, max_event_count=11)
+            request.start_time.CopyFrom(counted.months[month].start_time)
+            if end is not None:
+                request.end_time.CopyFrom(counted.months[end].start_time)
+            async for answer in capture.stub.ReadEvents(request, metadata=SERVICE):
+                found += event_pb2.EventBatch.FromString(answer.events).events
+        wanted = [event for event in events if name in ("", event.organization_id)]
+        assert {event.event_id: event for event in found} == {event.event_id: event for event in wanted}
+        assert len(found) == len(wanted)

@@ -29,7 +29,10 @@ def test_the_specifications_statement_runs_as_it_stands(warehouse: Warehouse, na
         ("journeys", ["(1, 'facebook', 0.0, 3)", "(2, 'facebook', 4.0, 3)"]),
         ("fraud", []),
         ("prediction", ["('facebook', 'cpc', 'US', 'mobile', 0.3333333333333333, 10.0, 0."]),
-        ("journey of one", ["(datetime.datetime(2023, 8, 1, 0, 0), 'facebook', 'cpc', None, 'click', 0.0)"]),
+        (
+            "journey of one",
+            ["(datetime.datetime(2023, 8, 1, 0, 0), 'facebook', 'cpc', None, 'click', Decimal('0.000000'))"],
+        ),
         # Half a second between two clicks. Were the first one's predecessor 1970, it would be decades.
         ("suspicious", ["('203.0.113.7', '', 2, 1, 2, 0.5)"]),
     ],

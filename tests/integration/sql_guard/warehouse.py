@@ -4,6 +4,7 @@ Whatever an organisation asks, both must answer alike, failures included: then i
 answer may hold a canary, which is what the other's rows and the things around them are full of.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from tests.reading import insert_events, reading
+
 OWN = "org_acmecorp"
 OTHER = "org_canary"
 MARK = "CANARY-7f3a91"
@@ -23,18 +26,11 @@ MARK = "CANARY-7f3a91"
 CANARIES = (MARK, "987654321")
 SHARED, ALONE = "shared", "alone"
 
-_COLUMNS = """
-    organization_id LowCardinality(String), event_id UUID, event_time DateTime64(3, 'UTC'),
-    event_type LowCardinality(String), click_id String, external_click_id String, session_id String, user_id String,
-    source LowCardinality(String), medium LowCardinality(String), campaign LowCardinality(String),
-    campaign_id LowCardinality(String), tags Array(LowCardinality(String)), country LowCardinality(String),
-    region LowCardinality(String), city LowCardinality(String), device_type LowCardinality(String),
-    os LowCardinality(String), browser LowCardinality(String), language LowCardinality(String), ip String,
-    user_agent String, referer String, url String, params Map(String, String), headers Map(String, String),
-    conversion_event LowCardinality(String), conversion_value Float64, conversion_time Nullable(DateTime64(3, 'UTC')),
-    currency LowCardinality(String), order_id String, fraud_score Float32, is_bot Bool
+_TEXTS = """
+    click_id external_click_id session_id user_id source medium channel campaign campaign_id source_campaign_id term
+    content placement country region city device os os_version browser browser_version language host path url referer
+    referer_host user_agent ip conversion_event conversion_status currency order_id cost_currency
 """
-_NAMES = [part.split()[0] for part in _COLUMNS.replace(", 'UTC'", "").replace("(String, String)", "").split(",")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,28 +75,21 @@ class Warehouse:
 def opened(directory: Path) -> Iterator[Warehouse]:
     """Make both databases under ``directory``."""
 
-    def open_client(database: str = SHARED) -> Client:
-        return clickhouse_connect.get_client(interface="chdb", path=str(directory), database=database)
+    def open_client() -> Client:
+        return clickhouse_connect.get_client(interface="chdb", path=str(directory), database=SHARED)
 
-    client = open_client("default")
-    try:
-        own, other = list(_own_rows()), list(_other_rows())
+    own, other = list(_own_rows()), list(_other_rows())
+    with contextlib.ExitStack() as stack:
         for database, rows in ((SHARED, own + other), (ALONE, own)):
-            client.command(f"CREATE DATABASE {database}")
-            client.command(
-                f"CREATE TABLE {database}.events ({_COLUMNS}) ENGINE = MergeTree PARTITION BY toYYYYMM(event_time)"
-                " ORDER BY (organization_id, event_time, event_id)"
-            )
-            client.insert(f"{database}.events", rows, column_names=_NAMES)
-            client.command(f"OPTIMIZE TABLE {database}.events FINAL")
+            _, client = stack.enter_context(reading(directory, database))
+            insert_events(client, rows)
+            client.command("OPTIMIZE TABLE events FINAL")
             _surroundings(client, database)
         warehouse = Warehouse(open_client)
         try:
             yield warehouse
         finally:
             warehouse.close()
-    finally:
-        client.close()
 
 
 _DICTIONARY = (
@@ -111,8 +100,7 @@ _DICTIONARY = (
 
 def _surroundings(client: Client, database: str) -> None:
     for statement in (
-        "CREATE TABLE {d}.cursors (cursor String) ENGINE = MergeTree ORDER BY cursor",
-        "INSERT INTO {d}.cursors VALUES ('{mark} cursor')",
+        "INSERT INTO {d}.cursors (follower, cursor) VALUES ('{mark} follower', '{mark} cursor')",
         "CREATE TABLE {d}.plain_secrets (id UInt64, secret String) ENGINE = MergeTree ORDER BY id",
         "INSERT INTO {d}.plain_secrets VALUES (1, '{mark} secret')",
         "CREATE TABLE {d}.join_secrets (id UInt64, secret String) ENGINE = Join(ANY, LEFT, id)",
@@ -124,29 +112,24 @@ def _surroundings(client: Client, database: str) -> None:
         client.command(statement.format(d=database, mark=MARK))
 
 
-def _row(organization_id: str, number: int, event_time: datetime, **given: Any) -> list[Any]:
-    row: dict[str, Any] = dict.fromkeys(_NAMES, "")
-    row |= {
+def _row(organization_id: str, number: int, event_time: datetime, **given: Any) -> dict[str, Any]:
+    row = {
         "organization_id": organization_id,
         "event_id": UUID(int=number),
         "event_time": event_time,
         "event_type": "click",
-        "tags": [],
-        "params": {},
-        "headers": {},
-        "conversion_value": 0.0,
-        "conversion_time": None,
+        "device_type": "",
         "fraud_score": 5.0,
-        "is_bot": False,
     }
-    return list((row | given).values())
+    return row | given
 
 
-def _own_rows() -> Iterator[list[Any]]:
+def _own_rows() -> Iterator[dict[str, Any]]:
     now = datetime.now(UTC).replace(microsecond=0)
     plan = [now - timedelta(minutes=20 * n) for n in range(6)] + [now - timedelta(days=n) for n in range(2, 8)]
     plan += [datetime(2023, 8, day, tzinfo=UTC) for day in (1, 2, 3)]
     for number, event_time in enumerate(plan, 1):
+        is_sale = number % 4 == 0
         yield _row(
             OWN,
             number,
@@ -163,8 +146,9 @@ def _own_rows() -> Iterator[list[Any]]:
             tags=["summer", f"t{number}"],
             params={"utm_campaign": "summer2024"},
             campaign_id="" if number > 12 else "summer_sale",
-            conversion_event="purchase" if number % 4 == 0 else "",
-            conversion_value=float(number) if number % 4 == 0 else 0.0,
+            conversion_event="purchase" if is_sale else "",
+            is_conversion=int(is_sale),
+            value=number if is_sale else None,
         )
     # Two clicks within a second: what the specification's fraud query looks for.
     for number in (101, 102):
@@ -174,27 +158,26 @@ def _own_rows() -> Iterator[list[Any]]:
             now - timedelta(minutes=5, milliseconds=500 * (number - 100)),
             click_id=f"c{number}",
             ip="203.0.113.7",
+            country="",
         )
 
 
-def _other_rows() -> Iterator[list[Any]]:
+def _other_rows() -> Iterator[dict[str, Any]]:
     start = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=12)
     for number in range(1000, 1400):
         event_time = start + timedelta(minutes=number - 1000) if number % 4 else datetime(2023, 8, 2, tzinfo=UTC)
-        texts = {name: f"{MARK} {name} {number}" for name in _NAMES if name not in _NOT_TEXT}
+        texts = {name: f"{MARK} {name} {number}" for name in _TEXTS.split()}
         yield _row(
             OTHER,
             number,
             event_time,
-            **texts | {"source": MARK, "user_id": "usr_customer123"},
+            **texts | {"source": MARK, "user_id": "usr_customer123", "device_type": MARK, "route": MARK},
             tags=[f"{MARK} tag"],
+            marks=[MARK],
+            bot_reasons=[MARK],
+            mapping_versions=[MARK],
             params={MARK: MARK},
             headers={MARK: MARK},
-            conversion_value=987654321.0,
-            fraud_score=99.0,
+            is_conversion=1,
+            value=987654321,
         )
-
-
-_NOT_TEXT = frozenset(
-    ("organization_id", "event_id", "event_time", "event_type", "tags", "params", "headers")
-) | frozenset(("conversion_value", "conversion_time", "fraud_score", "is_bot", "source", "user_id"))

@@ -95,17 +95,21 @@ class QueryFunnelRequest(_message.Message):
     actor: Global___Actor.ValueType
     """Who takes the steps."""
     is_strict_order: _builtins.bool
-    """No other event of the slice that is a step may come between two steps (windowFunnel `strict_order`)."""
+    """No other event of the slice may come between two steps: the first one that does ends the chain (windowFunnel
+    `strict_order`).
+    """
     is_strict_deduplication: _builtins.bool
-    """A step that repeats ends the chain (`strict_deduplication`)."""
+    """A step after the first that is taken again ends the chain (`strict_deduplication`)."""
     is_strict_increase: _builtins.bool
     """Steps must rise in time: none in the same millisecond as the one before (`strict_increase`)."""
     is_strict_once: _builtins.bool
     """An event counts for one step only, even where it fits several (`strict_once`)."""
     allows_reentry: _builtins.bool
-    """With strict order: the first step again goes back to it and is no break (`allow_reentry`)."""
+    """With strict order: a step that comes before its time is passed over and is no break; an event that is no step still
+    is one (`allow_reentry`).
+    """
     dimension: _builtins.str
-    """Split by this dimension of the first step's event; empty: no split. At most 50 values."""
+    """Split by this dimension of the actor's earliest event that is the first step; empty: no split. At most 50 values."""
     @_builtins.property
     def slice(self) -> _report_pb2.Slice:
         """Which events."""
@@ -284,7 +288,7 @@ class QueryRetentionRequest(_message.Message):
     period: _report_pb2.Granularity.ValueType
     """Length of a period: DAY (by default), WEEK or MONTH."""
     period_count: _builtins.int
-    """Periods after the first, 1 to 366; 0: 14."""
+    """Periods after the first, 1 to 366; 0: 14. Not with BRACKET."""
     kind: Global___RetentionKind.ValueType
     """When it counts."""
     metric: _builtins.str
@@ -371,7 +375,9 @@ class Cohort(_message.Message):
     SIZE_FIELD_NUMBER: _builtins.int
     CELLS_FIELD_NUMBER: _builtins.int
     size: _builtins.int
-    """Members: the denominator of every percentage."""
+    """Members: the denominator of every percentage. In `overall`, all members; a percentage there is of the members of the
+    cohorts that have the period whole.
+    """
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """First instant of the period; not set in `overall`."""
@@ -442,13 +448,13 @@ class ListJourneysRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
-    """One visitor; empty: all."""
+    """One visitor; empty: all. Not with `click_id`."""
     click_id: _builtins.str
     """The visitor of this click (ours or the source's id); empty: all."""
     is_converted_only: _builtins.bool
     """Only visitors with a conversion in the slice."""
     page_size: _builtins.int
-    """Journeys wanted, newest last event first; 0: 50; at most 500."""
+    """Journeys wanted, newest last event first; 0: 50; at most 500. A page ends early where its journeys are long."""
     page_token: _builtins.str
     """`next_page_token` of the page before."""
     @_builtins.property
@@ -636,16 +642,18 @@ class QueryPathsRequest(_message.Message):
     collapses_repeats: _builtins.bool
     """True: the same value twice in a row is one touch."""
     includes_unconverted: _builtins.bool
-    """True: paths of visitors without a conversion too."""
+    """True: paths of visitors without a conversion in the slice too, up to their last touch."""
     limit: _builtins.int
     """Paths wanted, most frequent first; 0: 100; at most 10,000."""
     @_builtins.property
     def slice(self) -> _report_pb2.Slice:
-        """Which events. Touches are clicks and page views; conversions end a path."""
+        """Which events. A path is a visitor's touches, clicks and page views, up to a conversion; touches count from before
+        the slice's start too, as far as the look-back reaches. Each conversion has a path of its own.
+        """
 
     @_builtins.property
     def lookback(self) -> _duration_pb2.Duration:
-        """How long before a conversion a touch counts; not set: 30 days. At most 366 days."""
+        """How long before a conversion a touch counts, both ends included; not set: 30 days. At most 366 days."""
 
     def __init__(
         self,
@@ -717,7 +725,7 @@ class Path(_message.Message):
     """Sum of the conversions' values in millionths of the unit of `ResultInfo.currency`."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """In the order of time."""
+        """In the order of time, the last 1,000; empty for conversions that no touch led to."""
 
     def __init__(
         self,

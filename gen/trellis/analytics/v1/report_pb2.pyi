@@ -94,6 +94,7 @@ class Slice(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     INCLUDES_BOTS_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
+    DIMENSION_FILTERS_FIELD_NUMBER: _builtins.int
     time_zone: _builtins.str
     """IANA name, for example `Europe/Berlin`; empty: UTC. Days, weeks and hours are this zone's."""
     includes_bots: _builtins.bool
@@ -110,6 +111,10 @@ class Slice(_message.Message):
     def filter(self) -> _predicate_pb2.Predicate:
         """Which of them; not set: all. Events for which it is unknown are left out."""
 
+    @_builtins.property
+    def dimension_filters(self) -> _containers.RepeatedCompositeFieldContainer[Global___DimensionFilter]:
+        """Only events that pass each of these, whatever `filter` says too; at most 20."""
+
     def __init__(
         self,
         *,
@@ -118,14 +123,45 @@ class Slice(_message.Message):
         filter: _predicate_pb2.Predicate | None = ...,
         includes_bots: _builtins.bool = ...,
         currency: _builtins.str = ...,
+        dimension_filters: _abc.Iterable[Global___DimensionFilter] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "time_range", b"time_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "filter", b"filter", "includes_bots", b"includes_bots", "time_range", b"time_range", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dimension_filters", b"dimension_filters", "filter", b"filter", "includes_bots", b"includes_bots", "time_range", b"time_range", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Slice: _TypeAlias = Slice  # noqa: Y015
+
+@_typing.final
+class DimensionFilter(_message.Message):
+    """DimensionFilter says which values a dimension may have. It asks for the values that reports show, byte for byte, of
+    every dimension there is; `Slice.filter` has the rule language and its fields.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIMENSION_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    dimension: _builtins.str
+    """A dimension of the catalogue, `param.<name>` or `header.<name>`."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Any of these, 1 to 1,000 of at most 4 KiB; empty text for what has no value."""
+
+    def __init__(
+        self,
+        *,
+        dimension: _builtins.str = ...,
+        values: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimension", b"dimension", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DimensionFilter: _TypeAlias = DimensionFilter  # noqa: Y015
 
 @_typing.final
 class Value(_message.Message):

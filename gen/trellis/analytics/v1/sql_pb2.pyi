@@ -30,9 +30,11 @@ class _SqlFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SqlFormat.V
     SQL_FORMAT_UNSPECIFIED: _SqlFormat.ValueType  # 0
     """Not set: refused."""
     SQL_FORMAT_JSON_ROWS: _SqlFormat.ValueType  # 1
-    """Each row a JSON array on a line of its own; 64-bit integers, decimals and times as text, NaN as null."""
+    """Each row a JSON array on a line of its own; integers of 64 bits and more, decimals and times (RFC 3339, UTC) as text,
+    NaN and infinity as null.
+    """
     SQL_FORMAT_CSV: _SqlFormat.ValueType  # 2
-    """RFC 4180 with a line of names."""
+    """RFC 4180 with a line of names; NULL is nothing, an empty text is `""`."""
     SQL_FORMAT_ARROW: _SqlFormat.ValueType  # 3
     """Arrow's IPC stream."""
     SQL_FORMAT_PARQUET: _SqlFormat.ValueType  # 4
@@ -44,9 +46,11 @@ class SqlFormat(_SqlFormat, metaclass=_SqlFormatEnumTypeWrapper):
 SQL_FORMAT_UNSPECIFIED: SqlFormat.ValueType  # 0
 """Not set: refused."""
 SQL_FORMAT_JSON_ROWS: SqlFormat.ValueType  # 1
-"""Each row a JSON array on a line of its own; 64-bit integers, decimals and times as text, NaN as null."""
+"""Each row a JSON array on a line of its own; integers of 64 bits and more, decimals and times (RFC 3339, UTC) as text,
+NaN and infinity as null.
+"""
 SQL_FORMAT_CSV: SqlFormat.ValueType  # 2
-"""RFC 4180 with a line of names."""
+"""RFC 4180 with a line of names; NULL is nothing, an empty text is `""`."""
 SQL_FORMAT_ARROW: SqlFormat.ValueType  # 3
 """Arrow's IPC stream."""
 SQL_FORMAT_PARQUET: SqlFormat.ValueType  # 4
@@ -73,7 +77,7 @@ class RunSqlRequest(_message.Message):
 
     @_builtins.property
     def named(self) -> _struct_pb2.Struct:
-        """Values of `{name:Type}`."""
+        """Values of `{name:Type}`. Numbers are exact up to 2^53; a larger one is sent as text."""
 
     def __init__(
         self,
@@ -96,7 +100,7 @@ Global___RunSqlRequest: _TypeAlias = RunSqlRequest  # noqa: Y015
 @_typing.final
 class RunSqlResponse(_message.Message):
     """RunSqlResponse is a piece of the answer: a header, then bytes, then a summary. An answer without a summary is not
-    whole.
+    whole. Nothing is sent before the query is over: what is wrong with it is an error and never a part of an answer.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -144,7 +148,7 @@ class SqlHeader(_message.Message):
     """Id of the query, for support."""
     @_builtins.property
     def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___SqlColumn]:
-        """In their order."""
+        """In their order; empty for ARROW and PARQUET, whose bytes say it."""
 
     @_builtins.property
     def watermark_time(self) -> _timestamp_pb2.Timestamp:
@@ -204,9 +208,9 @@ class SqlSummary(_message.Message):
     row_count: _builtins.int
     """Rows in the answer."""
     rows_read: _builtins.int
-    """Rows that the store read."""
+    """Rows that the store read, rounded up to whole blocks of 8,192: a block may hold rows of others."""
     bytes_read: _builtins.int
-    """Bytes that the store read, uncompressed."""
+    """Bytes that the store read, uncompressed, rounded up to whole MiB."""
     elapsed_seconds: _builtins.float
     """From the request to the last row."""
     def __init__(

@@ -1,0 +1,49 @@
+"""What is about to be changed in ``events``, kept before the change: after a crash these days are put in order."""
+
+import uuid
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+_COLUMNS = ["intent_id", "is_done", "organization_ids", "days"]
+_TYPES = ["UUID", "UInt8", "Array(String)", "Array(Date)"]
+# A replicated table would drop a block that it has seen before.
+_SETTINGS = {"insert_deduplicate": "0"}
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """Organisations and UTC days whose rows may be changed."""
+
+    intent_id: uuid.UUID
+    organization_ids: Sequence[str]
+    days: Sequence[date]
+
+
+def open_intent(client: "Client", organization_ids: Collection[str], days: Collection[date]) -> Intent:
+    """Keep what is about to be changed; blocks until it is on disk, as do the others."""
+    intent = Intent(uuid.uuid4(), sorted(organization_ids), sorted(days))
+    _insert(client, intent, is_done=False)
+    return intent
+
+
+def close_intent(client: "Client", intent: Intent) -> None:
+    """Say that what was changed is in order."""
+    _insert(client, intent, is_done=True)
+
+
+def open_intents(client: "Client") -> list[Intent]:
+    """Return what somebody was about to change and never finished."""
+    rows = client.query(
+        "SELECT intent_id, any(organization_ids), any(days) FROM intents GROUP BY intent_id HAVING max(is_done) = 0"
+    ).result_rows
+    return [Intent(*row) for row in rows]
+
+
+def _insert(client: "Client", intent: Intent, *, is_done: bool) -> None:
+    row = [intent.intent_id, int(is_done), list(intent.organization_ids), list(intent.days)]
+    client.insert("intents", [row], column_names=_COLUMNS, column_type_names=_TYPES, settings=_SETTINGS)
