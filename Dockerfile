@@ -21,6 +21,7 @@ COPY analytics_svc analytics_svc
 COPY auth_svc auth_svc
 COPY rule_language rule_language
 COPY enrichment enrichment
+COPY macro_language macro_language
 COPY trellisctl trellisctl
 COPY gen gen
 # The running container cannot write here, so the byte code is made now.

@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := svc_runtime ingress_gateway capture_svc attribution_svc analytics_svc auth_svc rule_language enrichment trellisctl
+PACKAGES := svc_runtime ingress_gateway capture_svc attribution_svc analytics_svc auth_svc rule_language enrichment macro_language trellisctl
 PROTOS := $(shell find proto -name '*.proto' | sort)
 
 .PHONY: help
