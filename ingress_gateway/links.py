@@ -45,6 +45,11 @@ class Plan:
     """Set-Cookie, or empty."""
     click: Click
 
+    @property
+    def leads_somewhere(self) -> bool:
+        """Whether there is a place to send the click to."""
+        return self.verdict.decision is not None
+
 
 class Links:
     """Answers clicks. No RPC, no database, no parsing beyond what the redirect needs."""
@@ -73,13 +78,13 @@ class Links:
         slug = arrival.path[len(PREFIX) :]
         return self._routing.find(organization_id, unquote(slug) if "%" in slug else slug)
 
-    def plan(self, arrival: Arrival, route: Route) -> Plan | None:
-        """Say where a click goes; None: nowhere."""
+    def plan(self, arrival: Arrival, route: Route) -> Plan:
+        """Say where a click goes."""
         user_id, cookie = self._visitors.of_browser(arrival, route.organization_id)
         click = Click(arrival, time.time_ns() // 1_000_000, self._reader)
         plain = route.plain
         verdict = Verdict(route, plain, ()) if plain is not None else self._routing.decide(route, click, user_id)
-        return None if verdict.decision is None else Plan(verdict, user_id, cookie, click)
+        return Plan(verdict, user_id, cookie, click)
 
     def take(
         self,

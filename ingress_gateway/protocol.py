@@ -231,7 +231,7 @@ class GatewayProtocol(RequestHandler):
             return False
         route = server.links.route_of(arrival)
         plan = None if route is None else server.links.plan(arrival, route)
-        if plan is None:
+        if plan is None or not plan.leads_somewhere:
             self.is_sampled = False
             return False
         if self.odd_target is not None:

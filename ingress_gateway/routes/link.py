@@ -35,7 +35,9 @@ async def click(call: Call) -> web.StreamResponse:
     marks = _marks(call, tenant)
     plan = None if route is None else gateway.links.plan(arrival, route)
     if plan is None:
-        return await _dead_link(call, tenant, route, marks)
+        return await _dead_link(call, tenant, None, (*marks, "unknown_slug"))
+    if not plan.leads_somewhere:
+        return await _dead_link(call, tenant, plan.verdict.route, (*marks, *plan.verdict.marks))
     waiter = RedirectWaiter(call)
     taken = gateway.links.take(
         plan,
@@ -98,7 +100,7 @@ async def _dead_link(call: Call, tenant: Tenant, route: Route | None, marks: tup
             user_id=visitors.known(arrival) or visitors.of_server(arrival, tenant.organization_id),
             campaign_id=route.campaign_id if route else "",
             campaign_version=route.version if route else 0,
-            marks=(*marks, "campaign_paused" if route else "unknown_slug"),
+            marks=marks,
             key_id=tenant.key_id,
             trace_id=call.trace_id,
             traceparent=call.traceparent,

@@ -24,6 +24,7 @@ from tests.contract.gateway_http.wire import Response, talk, talk_until_closed
 from trellis.attribution.v1 import attribution_service_pb2, rule_pb2
 from trellis.auth.v1 import auth_service_pb2
 from trellis.capture.v1 import event_pb2
+from trellis.type.v1 import predicate_pb2
 
 PEPPER = "p" * 32
 HOST = "track.acmecorp.com"
@@ -104,7 +105,32 @@ def routing_snapshot(revision: int = 1) -> attribution_service_pb2.WatchRoutingR
         status=pb.CAMPAIGN_STATUS_PAUSED,
         fallback_url="https://shop.acmecorp.com/fallback",
     )
+    add("ruled", "", action=_action("https://shop.acmecorp.com/rest"), rules=_rules())
+    add("rules_alone", "", rules=_rules())
+    add("moved", "", action=_action(SHOP, redirect_type=rule_pb2.REDIRECT_TYPE_MOVED_PERMANENTLY))
+    add("refreshed", "", action=_action(SHOP, redirect_type=rule_pb2.REDIRECT_TYPE_META_REFRESH))
     return snapshot
+
+
+def _action(url: str, **fields: Any) -> rule_pb2.Action:
+    return rule_pb2.Action(destinations=[rule_pb2.Destination(destination_id="d1", url=url, weight=100)], **fields)
+
+
+def _rules() -> list[rule_pb2.Rule]:
+    phones = predicate_pb2.Condition(field="device_type", operator=predicate_pb2.OPERATOR_EQUALS, values=["mobile"])
+    tiktok = predicate_pb2.Condition(field="referer", operator=predicate_pb2.OPERATOR_CONTAINS, values=["tiktok.com"])
+    return [
+        rule_pb2.Rule(
+            rule_id="phones",
+            predicate=predicate_pb2.Predicate(condition=phones),
+            action=_action("https://phone.acmecorp.com/?from={source|nobody}&zone={param:zone}", tags=["phone", "ä"]),
+        ),
+        rule_pb2.Rule(
+            rule_id="tiktok",
+            predicate=predicate_pb2.Predicate(condition=tiktok),
+            action=_action("https://tiktok.acmecorp.com/", parameter_policy=rule_pb2.PARAMETER_POLICY_NONE),
+        ),
+    ]
 
 
 @dataclass
