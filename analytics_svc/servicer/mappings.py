@@ -1,0 +1,5 @@
+"""What organisations say about their parameters."""
+
+
+class MappingMethods:
+    """The RPCs of mappings."""
