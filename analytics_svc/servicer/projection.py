@@ -7,6 +7,8 @@ from datetime import datetime
 
 from analytics_svc.convert.operations import operation_to_pb
 from analytics_svc.convert.slices import instant_to_pb
+from analytics_svc.mappings import MappingRegistry
+from analytics_svc.operation import Operation
 from analytics_svc.operations import Operations
 from analytics_svc.retention import LONGEST_DAYS, Retentions
 from analytics_svc.servicer.mappings import MappingMethods
@@ -27,9 +29,11 @@ class ProjectionServicer(MappingMethods, pb_grpc.ProjectionServiceServicer):
         facts: ReadingFacts,
         retentions: Retentions,
         *,
+        mappings: MappingRegistry[Operation],
         watermark: Callable[[], datetime | None],
     ) -> None:
         self.operations = operations
+        self.mappings = mappings
         self._facts = facts
         self._retentions = retentions
         self._watermark = watermark
