@@ -111,6 +111,11 @@ class Given:
             return None
         return value
 
+    def anything(self, name: str) -> Any:
+        """Return a value of any kind; None when it was not given."""
+        value = self._take(name)
+        return None if value is _NOTHING else value
+
     def octets(self, name: str) -> bytes | None:
         """Return a query value as its bytes, which may be any."""
         value = self._take(name)
