@@ -52,6 +52,13 @@ def report_admission(running: Callable[[], Mapping[str, int]], waiting: Callable
     )
 
 
+realtime_watchers = _meter.create_up_down_counter(
+    "trellis.analytics.realtime_watchers",
+    unit="{watcher}",
+    description="Streams that tell of the last hour and the day.",
+)
+
+
 def report_watermark_age(read: Callable[[], float | None]) -> None:
     """Report what ``read`` returns, in seconds, whenever metrics are read; None reports nothing."""
 
