@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable
 from datetime import date
 from typing import TYPE_CHECKING
 
+from analytics_svc.metric import unique
+
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
@@ -36,9 +38,9 @@ _SUMS = """
     sumIf(toDecimal128(ifNull(value, 0), 6), is_conversion = 1) AS revenue,
     sum(toDecimal128(ifNull(cost, 0), 6)) AS cost_sum
 """
-_UNIQUES = """
-    uniqCombined64StateIf(user_id, user_id != '') AS users,
-    uniqCombined64StateIf(session_id, session_id != '') AS sessions
+_UNIQUES = f"""
+    {unique("StateIf")}(user_id, user_id != '') AS users,
+    {unique("StateIf")}(session_id, session_id != '') AS sessions
 """
 _CURRENCY = "if(is_conversion = 1 AND isNotNull(value), currency, '')"
 _COST_CURRENCY = "if(isNotNull(cost), cost_currency, '')"
@@ -52,7 +54,7 @@ def minute_rows(table: str, where: str = "1") -> str:
     """Return the SELECT of the rows of ``rollup_minute`` that the rows of ``table`` make."""
     return f"""
 SELECT organization_id, toStartOfMinute(toDateTime(event_time, 'UTC')) AS minute, campaign_id, is_bot,
-    {_CURRENCY} AS money, {_COST_CURRENCY} AS cost_money, {_SUMS}, {_UNIQUES}
+    {_CURRENCY} AS money, {_COST_CURRENCY} AS cost_money, {_SUMS}
 FROM {table} WHERE {where}
 GROUP BY organization_id, minute, campaign_id, is_bot, money, cost_money
 """  # noqa: S608 - our own text
@@ -88,21 +90,31 @@ ROWS = {"rollup_minute": minute_rows, "rollup_day": day_rows, "rollup_unique": u
 _DAYS = {"rollup_minute": "toDate(minute, 'UTC')", "rollup_day": "day", "rollup_unique": "toDate(time, 'UTC')"}
 
 
-def add(client: "Client", table: str, where: str = "1") -> None:
-    """Add what the rows of ``table`` count for to every roll-up."""
+def add(client: "Client", table: str, where: str = "1", *, prefix: str = "") -> None:
+    """Add what the rows of ``table`` count for to every roll-up, or to the tables with ``prefix`` before their names."""
     for rollup, rows in ROWS.items():
-        client.command(f"INSERT INTO {rollup} {rows(table, where)}", settings={"insert_deduplicate": "0"})
+        client.command(f"INSERT INTO {prefix}{rollup} {rows(table, where)}", settings={"insert_deduplicate": "0"})
 
 
-def recount(client: "Client", organization_ids: Collection[str], days: Collection[date]) -> None:
-    """Count these days of these organisations anew from ``events``. Can be done again after a crash."""
+def recount(
+    client: "Client",
+    organization_ids: Collection[str],
+    days: Collection[date],
+    *,
+    events: str = "events",
+    prefix: str = "",
+) -> None:
+    """Count these days of these organisations anew from ``events``. Can be done again after a crash.
+
+    Another table of events, and roll-ups with ``prefix`` before their names, may be given.
+    """
     if not organization_ids or not days:
         return
     parameters = {"organizations": sorted(organization_ids), "days": sorted(days)}
     chosen = "organization_id IN {organizations:Array(String)} AND %s IN {days:Array(Date)}"
     for table, day in _DAYS.items():
-        client.command(f"DELETE FROM {table} WHERE {chosen % day}", parameters=parameters)  # noqa: S608 - our own text
+        client.command(f"DELETE FROM {prefix}{table} WHERE {chosen % day}", parameters=parameters)  # noqa: S608 - our own text
     where = chosen % "toDate(event_time, 'UTC')"
     settings = {"insert_deduplicate": "0"}
     for table, rows in ROWS.items():
-        client.command(f"INSERT INTO {table} {rows('events', where)}", parameters=parameters, settings=settings)
+        client.command(f"INSERT INTO {prefix}{table} {rows(events, where)}", parameters=parameters, settings=settings)
