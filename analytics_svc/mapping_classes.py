@@ -111,14 +111,14 @@ class Classes:
     """The steps that tell classes apart."""
     parameters: Mapping[str, object]
 
-    def rows(self, where: str, *more: str, prewhere: str = "") -> str:
-        """Return the SELECT of rows, each with its class and with the columns ``more``."""
+    def rows(self, prewhere: str, *more: str, where: str = "1") -> str:
+        """Return the SELECT of the organisation's rows, each with its class, its ``cuts``, and the columns ``more``."""
         steps = ", ".join(f"{expression} AS {name}" for name, expression in self.steps.items())
-        columns = ", ".join((*self.columns, *more))
+        columns = ", ".join((*self.columns, "cuts", *more))
         return (
             f"SELECT {columns}, cityHash64({', '.join(self.columns)}) AS class"  # noqa: S608 - our own text
-            f" FROM (SELECT {', '.join(more)}{', ' if more else ''}{steps} FROM events"
-            f" PREWHERE {prewhere or f'{OWN} AND {IN_SPAN}'} WHERE {where})"
+            f" FROM (SELECT {', '.join((*more, steps))} FROM events"
+            f" PREWHERE {OWN} AND {prewhere} WHERE {where})"
         )
 
 

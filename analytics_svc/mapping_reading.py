@@ -46,17 +46,21 @@ class Reading:
         return frozenset(name for name in _COLUMNS if getattr(self.before, name) != getattr(self.after, name))
 
     @property
-    def takes_labels(self) -> bool:
-        """After the change it takes the labels of its click, if it has one."""
-        return self.after.route == "postback" or self.after.traffic_rule in ("direct", "")
+    def turns(self) -> bool:
+        """It takes the labels of its click before and has its own after, or the other way round."""
+        return self.before.route != "postback" and _has_none(self.before) != _has_none(self.after)
+
+
+def _has_none(row: Row) -> bool:
+    return row.traffic_rule in ("direct", "")
 
 
 class Reader:
     """Reads the events of a comparison."""
 
-    def __init__(self, comparison: Comparison) -> None:
+    def __init__(self, comparison: Comparison, enricher: Enricher) -> None:
         self._comparison = comparison
-        self._enricher = Enricher()
+        self._enricher = enricher
         self._labels = comparison.new_labels
 
     def read(self, arrival: Arrival) -> Reading:
@@ -65,6 +69,7 @@ class Reader:
         if _is_mapped(arrival, before, self._comparison):
             # What the gateway had read is in the raw event alone.
             arrival = replace(arrival, external_click_id=_UNKNOWN)
+            before = read_event(arrival, self._comparison.before, self._enricher)
         return Reading(before, read_event(arrival, self._comparison.after, self._enricher))
 
     def is_matched(self, reading: Reading) -> bool:
