@@ -88,13 +88,11 @@ def compile_funnel(spec: FunnelSpec) -> Statement:
     per_actor = [f"{_level(spec, steps)} AS level", f"{'count()' if spec.is_strict_once else '0'} AS event_count"]
     if spec.is_strict_once:
         fitted = ", ".join(f"if({name}, {number}, 0)" for number, name in enumerate(steps, 1))
-        columns.append(f"arrayFilter(number -> number > 0, [{fitted}]) AS fitted")
+        columns += [f"arrayFilter(number -> number > 0, [{fitted}]) AS fitted", f"{EVENT_ORDER} AS id"]
     if spec.dimension is not None:
         columns.append(f"{spec.dimension.expression} AS split")
         parameters |= bind_dimension(spec.dimension, spec.slice.time_zone)
-        per_actor.append("argMinIf(split, (at, id), step0) AS split")
-    if spec.dimension is not None or spec.is_strict_once:
-        columns.append(f"{EVENT_ORDER} AS id")
+        per_actor.append("tupleElement(minIf((at, split), step0), 2) AS split")
     # Strict order asks what else an actor did: then every event counts.
     where = condition.where if spec.is_strict_order else f"{condition.where} AND ({' OR '.join(steps)})"
     reached = ", ".join(f"countIf(level >= {number})" for number in range(1, len(steps) + 1))

@@ -83,13 +83,17 @@ class BehaviorQuestions:
             if not found.rows:
                 raise NotFoundError("there is no click of this id that a visitor made")
             user_id = found.rows[0][0]
-        listed = await self._rows(journey.compile_visitors(spec, user_id=user_id, after=after), basis)
+        listed = await self._rows(journey.compile_page(spec, user_id=user_id, after=after), basis)
         if not listed.rows:
             if spec.user_id and not (await self._rows(_is_known(spec), basis)).rows:
                 raise NotFoundError("there is no visitor of this id")
             return Answer(([], None), basis)
-        visitors, position = journey.page_of(journey.visitors_of(listed), spec.page_size)
+        last_ms = dict(map(tuple, listed.rows[: spec.page_size]))
+        summed = await self._rows(journey.compile_visitors(spec, list(last_ms)), basis)
+        visitors = journey.page_of(journey.visitors_of(list(last_ms), summed))
+        last = visitors[-1].user_id if visitors else listed.rows[-1][0]
         touches = await self._rows(journey.compile_touches(spec, [each.user_id for each in visitors]), basis)
+        position = Position(last_ms[last], last) if last != listed.rows[-1][0] else None
         return Answer((journey.journeys_of(visitors, touches), position), basis)
 
     async def paths(self, spec: PathSpec) -> Answer[tuple[Sequence[Path], int]]:
