@@ -1,5 +1,6 @@
 """Finding the clicks of conversions: of new ones, and of older ones for which a click came now."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analytics_svc.store.touches import (
@@ -44,6 +45,14 @@ HAVING any(c.is_new) OR found != any(c.was)
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Touches:
+    """What is in ``touches``."""
+
+    has_new: bool
+    has_older: bool
+
+
 def keep_keys(settling: "Settling", page: "Page") -> None:
     """Keep where the page's clicks and conversions are found by their ids. Comes before its rows are seen."""
     for table, keys, where, count in (
@@ -56,16 +65,17 @@ def keep_keys(settling: "Settling", page: "Page") -> None:
             )
 
 
-def find_touches(settling: "Settling", page: "Page") -> bool:
-    """Fill ``touches``; tell whether there are any."""
+def find_touches(settling: "Settling", page: "Page") -> Touches:
+    """Fill ``touches``."""
     if page.reference_count:
         _gather_new(settling)
     has_older = bool(page.click_count) and _gather_older(settling, page)
     if not page.reference_count and not has_older:
-        return False
+        return Touches(has_new=False, has_older=False)
     _gather_clicks(settling, page)
     settling.run(_TOUCHES)
-    return settling.count("touches") > 0
+    new, older = settling.rows("SELECT countIf(is_new = 1), countIf(is_new = 0) FROM <touches>")[0]
+    return Touches(has_new=bool(new), has_older=bool(older))
 
 
 def _gather_new(settling: "Settling") -> None:
@@ -84,20 +94,25 @@ def _gather_older(settling: "Settling", page: "Page") -> bool:
     )
     if not found:
         return False
+    if settling.far_table:
+        settling.run(
+            f"INSERT INTO {settling.far_table} SELECT fromUnixTimestamp64Milli(arrayJoin({{times:Array(Int64)}}), 'UTC')",
+            {"times": [row[0] for row in found]},
+        )
     own = own_values()
     columns = ", ".join(own[name] for name in TAKEN)
-    for source in settling.sources:
+    before = settling.count("conversions")
+    for source in settling.changing:
         settling.run(
             f"INSERT INTO <conversions> ({_CONVERSION_COLUMNS})"
             f" SELECT organization_id, event_id, event_time, 0, touch_event_id, route, conversion_time, references,"
             f" {columns} FROM {source.table}"
             " PREWHERE organization_id IN {organizations:Array(String)} AND event_time IN ("
             " SELECT fromUnixTimestamp64Milli(arrayJoin({times:Array(Int64)}), 'UTC'))"
-            f" WHERE {CONVERSION} AND notEmpty(references) AND {source.where}"
-            " AND event_id NOT IN (SELECT event_id FROM <staged>)",
+            f" WHERE {CONVERSION} AND notEmpty(references) AND {source.where} AND {settling.is_older}",
             {"organizations": page.organization_ids, "times": [row[0] for row in found]},
         )
-    return settling.count("conversions") > 0
+    return settling.count("conversions") > before
 
 
 def _gather_clicks(settling: "Settling", page: "Page") -> None:
@@ -106,22 +121,19 @@ def _gather_clicks(settling: "Settling", page: "Page") -> None:
         f"event_type = 'click' AND ((click_id != '' AND {key_of('click_id')} IN {keys})"
         f" OR (external_click_id != '' AND {key_of('external_click_id')} IN {keys}))"
     )
-    begin = f"INSERT INTO <clicks> ({_CLICK_COLUMNS}) SELECT {_CLICK_COLUMNS} FROM"
+    clicks = [
+        f"SELECT {_CLICK_COLUMNS} FROM {source.table}"  # noqa: S608 - our own text
+        " PREWHERE organization_id IN {organizations:Array(String)}"
+        f" AND event_time IN (SELECT event_time FROM click_keys WHERE key IN {keys})"
+        f" WHERE {where} AND {source.where} AND {settling.is_older}"
+        for source in settling.sources
+    ]
     if page.click_count:
-        settling.run(f"{begin} <staged> WHERE {where}")
-    found = settling.rows(
-        f"SELECT DISTINCT toUnixTimestamp64Milli(event_time) FROM click_keys WHERE key IN {keys}"  # noqa: S608 - our own text
+        clicks.append(f"SELECT {_CLICK_COLUMNS} FROM <staged> WHERE {where}")  # noqa: S608 - our own text
+    settling.run(
+        f"INSERT INTO <clicks> ({_CLICK_COLUMNS}) " + " UNION ALL ".join(clicks),
+        {"organizations": page.organization_ids},
     )
-    if not found:
-        return
-    for source in settling.sources:
-        settling.run(
-            f"{begin} {source.table}"
-            " PREWHERE organization_id IN {organizations:Array(String)} AND event_time IN ("
-            " SELECT fromUnixTimestamp64Milli(arrayJoin({times:Array(Int64)}), 'UTC'))"
-            f" WHERE {where} AND {source.where} AND event_id NOT IN (SELECT event_id FROM <staged>)",
-            {"organizations": page.organization_ids, "times": [row[0] for row in found]},
-        )
 
 
 def linked_rows(rows: str, touches: str, columns: str) -> str:
@@ -148,29 +160,30 @@ def relink(settling: "Settling") -> None:
 
 def follow_clicks(settling: "Settling", page: "Page") -> None:
     """Add to ``renamed`` the older conversions of clicks that are in another session now."""
-    moved = "SELECT event_id FROM <sessions> WHERE is_new = 0"
+    # Of rows that are settled again we cannot know.
+    moved = "1" if settling.is_again else "is_new = 0"
     found: set[object] = set()
-    for source in settling.sources:
+    for source in settling.changing:
         keys = settling.rows(
             f"SELECT arrayJoin({_IDS_KEYS}) FROM {source.table}"  # noqa: S608 - our own text
             " PREWHERE organization_id IN {organizations:Array(String)}"
-            " AND event_time IN (SELECT event_time FROM <sessions> WHERE is_new = 0)"
-            f" WHERE event_type = 'click' AND event_id IN ({moved})",
+            f" AND event_time IN (SELECT event_time FROM <sessions> WHERE {moved})"
+            f" WHERE event_type = 'click' AND event_id IN (SELECT event_id FROM <sessions> WHERE {moved})",
             {"organizations": page.organization_ids},
         )
         found.update(row[0] for row in keys)
     if not found:
         return
-    for source in settling.sources:
+    for source in settling.changing:
         settling.run(
             "INSERT INTO <renamed> (organization_id, event_id, event_time, session_id)"
             " SELECT c.organization_id, c.event_id, c.event_time, s.session_id FROM ("
-            f"  SELECT organization_id, event_id, event_time, touch_event_id FROM {source.table}"
+            f"  SELECT organization_id, event_id, event_time, touch_event_id, session_id FROM {source.table}"
             "   PREWHERE organization_id IN {organizations:Array(String)} AND event_time IN ("
             "    SELECT event_time FROM reference_keys WHERE key IN {keys:Array(UInt64)})"
-            f"  WHERE touch_event_id IN ({moved}) AND {source.where}"
-            "    AND event_id NOT IN (SELECT event_id FROM <staged>)"
+            f"  WHERE touch_event_id IN (SELECT event_id FROM <sessions> WHERE {moved}) AND {source.where}"
+            f"    AND {settling.is_older}"
             "    AND event_id NOT IN (SELECT event_id FROM <touches>)"
-            " ) AS c INNER JOIN <sessions> AS s ON s.event_id = c.touch_event_id",
+            " ) AS c INNER JOIN <sessions> AS s ON s.event_id = c.touch_event_id WHERE s.session_id != c.session_id",
             {"organizations": page.organization_ids, "keys": sorted(found, key=str)},
         )

@@ -5,13 +5,13 @@ half an hour apart, so no two have one id, and an event that comes late by a sec
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from analytics_svc.store.touches import NIL
 
 if TYPE_CHECKING:
+    from analytics_svc.store.links import Touches
     from analytics_svc.store.settling import Page, Settling
 
 GAP = timedelta(minutes=30)
@@ -26,56 +26,58 @@ _ID = (
 )
 _KEY = "toUInt32(sipHash64(organization_id, user_id))"
 _VISIT = "organization_id, event_id, event_time, user_id"
-# An older event that is first here goes on with the session that it has: whatever came before it is there already.
-# Unless that session lost an event: then all of it is here.
+# Of an older event that is first here we know that it begins its session if half an hour before it was looked at;
+# otherwise it goes on with the session that it has. Sorted by the visitor's hash first, which is quicker.
 _SESSIONS = f"""
 INSERT INTO <sessions> ({_VISIT}, is_new, is_shaken, was, session_id)
 SELECT {_VISIT}, is_new, is_shaken, was, session
 FROM (
     SELECT {_VISIT}, is_new, is_shaken, was, last_value(first) IGNORE NULLS OVER (
-        PARTITION BY organization_id, user_id ORDER BY event_time, event_id
+        PARTITION BY visitor, organization_id, user_id ORDER BY event_time
         ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS session
     FROM (
-        SELECT {_VISIT}, is_new, is_shaken, session_id AS was,
+        SELECT {_VISIT}, visitor, is_new, is_shaken, session_id AS was,
             if(
                 toUnixTimestamp64Milli(event_time) - lagInFrame(toUnixTimestamp64Milli(event_time), 1, {_NEVER_MS}) OVER (
-                    PARTITION BY organization_id, user_id ORDER BY event_time, event_id
+                    PARTITION BY visitor, organization_id, user_id ORDER BY event_time
                     ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
                 ) > {_GAP_MS},
-                toNullable(if(is_new OR is_shaken, {_ID}, was)),
+                toNullable(if(is_shaken OR toUnixTimestamp64Milli(event_time) >= {{page_start_ms:Int64}}, {_ID}, was)),
                 NULL
             ) AS first
-        FROM <visits>
+        FROM (SELECT *, sipHash64(organization_id, user_id) AS visitor FROM (%s))
     )
 )
 WHERE is_new OR session != was
-"""
-# Conversions that were part of a session by themselves until now.
+"""  # noqa: S608 - our own text
 _BETWEEN = (
     "organization_id IN {organizations:Array(String)}"
     " AND event_time >= fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC')"
     " AND event_time <= fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC')"
 )
-_IS_VISIT = f"user_id != '' AND touch_event_id = {NIL} AND event_id NOT IN (SELECT event_id FROM <staged>)"
+_IS_VISIT = f"user_id != '' AND touch_event_id = {NIL}"
+# Conversions that were part of a session by themselves until now.
+_LEFT = f"SELECT event_id FROM <touches> WHERE is_new = 0 AND was = {NIL} AND user_id != ''"
 _Lost = tuple[str, str, datetime]
 """Organisation, id, and an instant of a session that loses an event."""
-_LEFT = f"SELECT event_id FROM <touches> WHERE is_new = 0 AND was = {NIL} AND user_id != ''"
 
 
-def find_sessions(settling: "Settling", page: "Page", *, has_touches: bool) -> bool:
+def find_sessions(settling: "Settling", page: "Page", touches: "Touches") -> bool:
     """Fill ``sessions``, and ``renamed`` with the older events among them; tell whether there are any of those."""
-    lost = _lost_sessions(settling, page) if has_touches else []
+    lost = _lost_sessions(settling, page) if touches.has_older else []
     if not page.visit_count and not lost:
         return False
-    linked = "event_id NOT IN (SELECT event_id FROM <touches>)" if has_touches else "1"
-    settling.run(
-        f"INSERT INTO <visits> ({_VISIT}, is_new, is_shaken, session_id) SELECT {_VISIT}, 1, 0, '' FROM <staged> WHERE user_id != '' AND {linked}"
-    )
+    linked = "event_id NOT IN (SELECT event_id FROM <touches>)" if touches.has_new else "1"
+    visits = [
+        f"SELECT {_VISIT}, 1 AS is_new, 0 AS is_shaken, '' AS session_id FROM <staged> WHERE user_id != '' AND {linked}"
+    ]
     if lost:
         _gather_lost(settling, page, lost)
-    _gather_around(settling, page, has_touches=has_touches, has_lost=bool(lost))
-    settling.run(_SESSIONS)
+        visits.append(f"SELECT {_VISIT}, 0, 1, session_id FROM <visits>")
+    visits += _around(settling, touches, has_lost=bool(lost))
+    values = {**_between(page, page.start_time - GAP, page.end_time + GAP), "page_start_ms": _ms(page.start_time)}
+    settling.run(_SESSIONS % " UNION ALL ".join(visits), values)
     if not settling.rows("SELECT 1 FROM <sessions> WHERE is_new = 0 LIMIT 1"):
         return False
     _follow_to_the_end(settling, page)
@@ -86,15 +88,19 @@ def find_sessions(settling: "Settling", page: "Page", *, has_touches: bool) -> b
     return True
 
 
-def _gather_around(settling: "Settling", page: "Page", *, has_touches: bool, has_lost: bool) -> None:
-    """Add to ``visits`` what is there already of the same visitors, so near that it may be of one session."""
-    where = "1"
-    if has_touches:
+def _around(settling: "Settling", touches: "Touches", *, has_lost: bool) -> list[str]:
+    """Return what is there already of the same visitors, so near that it may be of one session."""
+    where = f"{_IS_VISIT} AND {settling.is_older}"
+    if touches.has_older:
         where += f" AND event_id NOT IN ({_LEFT})"
     if has_lost:
         where += " AND event_id NOT IN (SELECT event_id FROM <visits>)"
-    around = _Older(settling, page, f"SELECT {_KEY} FROM <visits>", where)
-    around.gather(page.start_time - GAP, page.end_time + GAP)
+    return [
+        f"SELECT {_VISIT}, 0, 0, session_id FROM {source.table}"  # noqa: S608 - our own text
+        f" PREWHERE {_BETWEEN} AND user_key IN (SELECT {_KEY} FROM <staged> WHERE user_id != '')"
+        f" WHERE {where} AND {source.where}"
+        for source in settling.sources
+    ]
 
 
 def _gather_lost(settling: "Settling", page: "Page", lost: "Sequence[_Lost]") -> None:
@@ -104,12 +110,11 @@ def _gather_lost(settling: "Settling", page: "Page", lost: "Sequence[_Lost]") ->
         " SELECT arrayJoin(arrayZip({lost_organizations:Array(String)}, {lost_sessions:Array(String)})))"
     )
     values = {"lost_organizations": [row[0] for row in lost], "lost_sessions": [row[1] for row in lost]}
-    sessions = _Older(settling, page, f"SELECT {_KEY} FROM <touches> WHERE is_new = 0", where, values, is_shaken=1)
     start, end = min(row[2] for row in lost) - _STEP, max(row[2] for row in lost) + _STEP
-    sessions.gather(start, end)
-    while sessions.gather(start - _STEP, start - _MOMENT):
+    _gather_visits(settling, page, start, end, where, values)
+    while _gather_visits(settling, page, start - _STEP, start - _MOMENT, where, values):
         start -= _STEP
-    while sessions.gather(end + _MOMENT, end + _STEP):
+    while _gather_visits(settling, page, end + _MOMENT, end + _STEP, where, values):
         end += _STEP
 
 
@@ -121,7 +126,7 @@ def _lost_sessions(settling: "Settling", page: "Page") -> "list[_Lost]":
             "SELECT organization_id, session_id, toUnixTimestamp64Milli(min(event_time))"
             f" FROM {source.table} PREWHERE organization_id IN {{organizations:Array(String)}}"  # noqa: S608 - our own text
             f" AND event_time IN (SELECT event_time FROM <touches> WHERE is_new = 0)"
-            f" WHERE event_id IN ({_LEFT}) AND {source.where} AND event_id NOT IN (SELECT event_id FROM <staged>)"
+            f" WHERE event_id IN ({_LEFT}) AND {source.where} AND {settling.is_older}"
             " GROUP BY organization_id, session_id",
             {"organizations": page.organization_ids},
         )
@@ -133,9 +138,9 @@ def _follow_to_the_end(settling: "Settling", page: "Page") -> None:
     """Add to ``sessions`` the rest of older sessions that have another id now and go on behind the page."""
     start = page.end_time + GAP
     moved = (
-        "SELECT organization_id, was AS session_id, any(session_id) AS session FROM <sessions>"
+        "SELECT organization_id, was AS session_id, argMax(session_id, event_time) AS session FROM <sessions>"
         " WHERE is_new = 0 AND is_shaken = 0 GROUP BY organization_id, was"
-        " HAVING max(event_time) > fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC')"
+        " HAVING max(toUnixTimestamp64Milli(event_time)) > {end_ms:Int64}"
     )
     # As it is now: what is added below would keep a session going on for ever.
     rows = settling.rows(f"{moved}", {"end_ms": _ms(page.end_time)})
@@ -153,7 +158,7 @@ def _follow_to_the_end(settling: "Settling", page: "Page") -> None:
                 f" SELECT {_VISIT}, session_id, arrayZip({{moved_organizations:Array(String)}}, {{moved_sessions:Array(String)}}) AS moved"
                 f" FROM {source.table}"
                 f" PREWHERE {_BETWEEN} AND user_key IN (SELECT {_KEY} FROM <sessions> WHERE is_new = 0)"
-                f" WHERE {_IS_VISIT} AND {source.where} AND has(moved, (toString(organization_id), session_id)))",
+                f" WHERE {_IS_VISIT} AND {source.where} AND {settling.is_older} AND has(moved, (toString(organization_id), session_id)))",
                 {**_between(page, start + _MOMENT, start + _STEP), **values},
             )
         if settling.count("sessions") == before:
@@ -161,30 +166,19 @@ def _follow_to_the_end(settling: "Settling", page: "Page") -> None:
         start += _STEP
 
 
-@dataclass(frozen=True, slots=True)
-class _Older:
-    """Settled rows that are part of a session by their own user and are not staged."""
-
-    settling: "Settling"
-    page: "Page"
-    keys: str
-    """The SELECT of the visitors' keys."""
-    where: str
-    values: Mapping[str, object] = field(default_factory=dict)
-    is_shaken: int = 0
-
-    def gather(self, start: datetime, end: datetime) -> bool:
-        """Add those from ``start`` to ``end``, both inside, to ``visits``; tell whether there were any."""
-        before = self.settling.count("visits")
-        for source in self.settling.sources:
-            self.settling.run(
-                f"INSERT INTO <visits> ({_VISIT}, is_new, is_shaken, session_id)"  # noqa: S608 - our own text
-                f" SELECT {_VISIT}, 0, {self.is_shaken}, session_id FROM {source.table}"
-                f" PREWHERE {_BETWEEN} AND user_key IN ({self.keys})"
-                f" WHERE {_IS_VISIT} AND {source.where} AND {self.where}",
-                {**_between(self.page, start, end), **self.values},
-            )
-        return self.settling.count("visits") > before
+def _gather_visits(
+    settling: "Settling", page: "Page", start: datetime, end: datetime, where: str, values: Mapping[str, object]
+) -> bool:
+    """Add older events from ``start`` to ``end``, both inside, to ``visits``; tell whether there were any."""
+    before = settling.count("visits")
+    for source in settling.sources:
+        settling.run(
+            f"INSERT INTO <visits> ({_VISIT}, session_id) SELECT {_VISIT}, session_id FROM {source.table}"  # noqa: S608 - our own text
+            f" PREWHERE {_BETWEEN} AND user_key IN (SELECT {_KEY} FROM <touches> WHERE is_new = 0)"
+            f" WHERE {_IS_VISIT} AND {source.where} AND {settling.is_older} AND {where}",
+            {**_between(page, start, end), **values},
+        )
+    return settling.count("visits") > before
 
 
 def _between(page: "Page", start: datetime, end: datetime) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analytics_svc.store.touches import SETTLED, TAKEN
 
@@ -22,8 +22,8 @@ _TABLES: Mapping[str, str] = {
     "clicks": (f"({_ROW}, click_id String, external_click_id String, session_id String, {_TAKEN}) ENGINE = Memory"),
     # The click of each conversion that has one: of the new ones, and of older ones that have another one now.
     "touches": f"({_ROW}, is_new UInt8, was UUID, user_id String, touch_event_id UUID) ENGINE = Memory",
-    # Events of the page's visitors: those of the page and those around them.
-    "visits": f"({_ROW}, user_id String, is_new UInt8, is_shaken UInt8, session_id String) ENGINE = Memory",
+    # What is left of sessions that lose an event to a click.
+    "visits": f"({_ROW}, user_id String, session_id String) ENGINE = Memory",
     # The session of each new event, and of each older one that is in another one now.
     "sessions": (
         f"({_ROW}, user_id String, is_new UInt8, is_shaken UInt8, was String, session_id String) ENGINE = Memory"
@@ -43,6 +43,8 @@ class Source:
 
     table: str
     where: str = "1"
+    is_final: bool = False
+    """No row of it changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +56,39 @@ class Settling:
     name: str
     """What the names of its tables begin with."""
     sources: Sequence[Source] = field(default=(Source("events"),))
-    """Rows that are settled already. Those of them that are staged too do not count."""
+    """Rows that are settled already."""
+    far_table: str = ""
+    """Where to keep the times of conversions, anywhere, that refer to a staged click; empty: nowhere."""
+    is_again: bool = False
+    """Staged rows may be among them; there they do not count."""
+
+    @property
+    def is_older(self) -> str:
+        """The condition that a settled row counts."""
+        return "event_id NOT IN (SELECT event_id FROM <staged>)" if self.is_again else "1"
 
     def table(self, name: str) -> str:
         """Return the name of one of its tables."""
         return f"{self.name}_{name}"
 
+    @property
+    def changing(self) -> Sequence[Source]:
+        """The sources whose rows may change."""
+        return [source for source in self.sources if not source.is_final]
+
     def prepare(self) -> None:
         """Make the tables, or empty those of the settling before."""
-        for name, definition in _TABLES.items():
-            self.client.command(f"CREATE TABLE IF NOT EXISTS {self.table(name)} {definition}")
-            self.client.command(f"TRUNCATE TABLE {self.table(name)}")
+        names = {self.table(name): definition for name, definition in _TABLES.items()}
+        rows = self.rows(
+            "SELECT name, total_rows FROM system.tables WHERE database = currentDatabase() AND name IN {names:Array(String)}",
+            {"names": list(names)},
+        )
+        there = {str(name): count for name, count in rows}
+        for name, definition in names.items():
+            if name not in there:
+                self.client.command(f"CREATE TABLE {name} {definition}")
+            elif there[name] != 0:
+                self.client.command(f"TRUNCATE TABLE {name}")
 
     def drop(self) -> None:
         """Drop the tables."""
@@ -75,9 +99,9 @@ class Settling:
         """Run a statement that writes."""
         self.client.command(self.text(sql), parameters=dict(values or {}), settings={"insert_deduplicate": "0"})
 
-    def rows(self, sql: str, values: Mapping[str, object] | None = None) -> Sequence[Sequence[object]]:
+    def rows(self, sql: str, values: Mapping[str, object] | None = None) -> Sequence[Sequence[Any]]:
         """Return the rows of a query."""
-        found: Sequence[Sequence[object]] = self.client.query(self.text(sql), parameters=dict(values or {})).result_rows
+        found: Sequence[Sequence[Any]] = self.client.query(self.text(sql), parameters=dict(values or {})).result_rows
         return found
 
     def text(self, sql: str) -> str:
