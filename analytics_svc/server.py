@@ -14,7 +14,9 @@ from analytics_svc.servicer.analytics import AnalyticsServicer
 from analytics_svc.settings import AnalyticsSettings
 from analytics_svc.sql_guard import QueryLimits, tenant_schema
 from analytics_svc.store.clickhouse import ClickHouseReadingStore
+from analytics_svc.store.reader import ClickHouseReadingReader
 from analytics_svc.store.sql import ClickHouseStatements
+from analytics_svc.watch import RealtimeQuestions
 from svc_runtime.clickhouse import Dsn, use_spool
 from svc_runtime.clock import SystemClock
 from svc_runtime.errors import UnavailableError
@@ -62,12 +64,17 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Anal
         await stack.enter_async_context(running("feed follower", follower.run()))
         admission = open_admission(settings)
         sql = await _open_sql(stack, settings, admission, watermark=follower.watermark_time)
+        reader = await _open_reader(stack, settings, admission)
+        realtime = RealtimeQuestions(reader, clock=SystemClock(), watermark_time=follower.watermark_time)
+        servicer = AnalyticsServicer(sql=sql, realtime=realtime)
         auth_channel = await stack.enter_async_context(open_channel(mesh, settings.auth_target))
         validate_key = RemoteKeyValidator(auth_channel, Credentials(mesh, SERVICE))
         server = GrpcServer(mesh, service_names=[ANALYTICS_SERVICE], validate_key=validate_key)
-        server.add(lambda s: pb_grpc.add_AnalyticsServiceServicer_to_server(AnalyticsServicer(sql=sql), s))
+        server.add(lambda s: pb_grpc.add_AnalyticsServiceServicer_to_server(servicer, s))
         await server.start(settings.listen)
         stack.push_async_callback(server.stop)
+        # Watches never end by themselves: without this every drain would last its whole time.
+        stack.callback(realtime.close)
         signal = await wait_for_signal()
         _log.info("leaving", signal=signal.name)
 
@@ -78,6 +85,24 @@ def open_admission(settings: AnalyticsSettings) -> Admission:
     admission = Admission(Capacity(settings.query_threads, settings.query_memory_bytes, 1, share))
     report_admission(admission.running, admission.waiting)
     return admission
+
+
+async def _open_reader(
+    stack: AsyncExitStack, settings: AnalyticsSettings, admission: Admission
+) -> ClickHouseReadingReader:
+    """Open what answers reports; an organisation leaves a place for the others."""
+    weight = Weight(
+        "report",
+        settings.query_memory_bytes // settings.query_threads,
+        running_per_organization=settings.query_threads - 1,
+        waiting_per_organization=200,
+        may_use_reserve=True,
+    )
+    return await stack.enter_async_context(
+        ClickHouseReadingReader.open(
+            settings.dsn, thread_count=settings.query_threads, admission=admission, weight=weight
+        )
+    )
 
 
 async def _open_sql(
