@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from analytics_svc.dimension import DIMENSIONS
+from analytics_svc.metric import unique
 from analytics_svc.statement import ORGANIZATION, Rows, Statement
 
 TOP_DIMENSIONS = ("source", "campaign_id", "country", "device_type", "referer_host", "path")
@@ -148,7 +149,7 @@ def compile_edges(query: RealtimeQuery, window: Window) -> Statement:
     parameters["active_ms"] = _milliseconds(window.now - ACTIVE)
     sql = f"""
 SELECT countIf(event_type = 'click' AND event_time < {_instant("before_end_ms")}),
-    uniqCombined64If(user_id, user_id != '' AND event_time >= {_instant("active_ms")})
+    {unique("If")}(user_id, user_id != '' AND event_time >= {_instant("active_ms")})
 FROM events
 PREWHERE organization_id = {{{ORGANIZATION}:String}}
     AND event_time >= fromUnixTimestamp({{start:Int64}}) AND event_time < fromUnixTimestamp({{end:Int64}})

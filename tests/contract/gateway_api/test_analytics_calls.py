@@ -8,6 +8,8 @@ import orjson
 import pytest
 
 from analytics_svc.dimension import DIMENSIONS as OF_THE_SERVICE
+from analytics_svc.metric import METRICS, Unit
+from ingress_gateway.routes.analytics import reports
 from ingress_gateway.routes.analytics.question import DIMENSIONS
 from svc_runtime.errors import InvalidArgumentError, QueryLimitError, RateLimitedError, Violation
 from tests.contract.gateway_api.fakes import OTHER_KEY
@@ -44,6 +46,12 @@ def asked(mesh: Mesh) -> Any:
 
 async def test_the_gateway_knows_every_dimension_of_the_service() -> None:
     assert set(DIMENSIONS) | {"currency"} == set(OF_THE_SERVICE)
+
+
+async def test_the_gateway_rounds_the_percentages_of_the_service() -> None:
+    percentages = {metric.name for metric in METRICS.values() if metric.unit is Unit.PERCENT}
+    assert percentages == {name for name in METRICS if name.endswith("_rate")}
+    assert set(METRICS) >= {*reports.METRICS, *reports.LINES}
 
 
 async def test_a_campaign_answers_in_the_shape_of_the_specification(mesh: Mesh) -> None:
