@@ -7,7 +7,7 @@ which sums are added and states are merged: no number depends on which tables we
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 
 from analytics_svc.dimension import Dimension
 from analytics_svc.metric import MEASURES, Measure, Metric, measures_of, unique
@@ -67,18 +67,18 @@ class Question:
 class Compiled:
     """A statement and what it reads.
 
-    Its columns are the dimensions; with steps the Unix second of the step and whether the row is a total over them;
-    then the metrics.
+    Its columns are the dimensions; with steps the Unix second of the step, and the row's level: 0 is a step, 1 is the
+    total over all steps, more is over values too; then the metrics.
     """
 
     statement: Statement
     sources: tuple[str, ...]
 
 
-def compile_question(question: Question) -> Compiled:
-    """Compile a question."""
+def compile_question(question: Question, *, plan: Plan | None = None) -> Compiled:
+    """Compile a question, by default with the plan that reads least."""
     measures = measures_of(question.metrics)
-    plan = plan_of(
+    plan = plan or plan_of(
         question.part,
         dimensions=[dimension.name for dimension in question.dimensions],
         measures=measures,
@@ -101,6 +101,54 @@ def compile_currencies(part: Slice) -> Compiled:
         f"FROM (\n{selects}\n)\nGROUP BY revenue_currency, cost_currency"
     )
     return Compiled(Statement(sql, compiler.parameters), plan.sources)
+
+
+def compile_campaign_days(organization_id: str, campaign_id: str) -> Statement:
+    """Compile the question when a campaign has events: the first and the last UTC day, and how many days have some."""
+    sql = (
+        "SELECT min(day), max(day), count()\nFROM rollup_day\n"
+        f"PREWHERE organization_id = {{{ORGANIZATION}:String}} AND dimension = 'campaign_id'\n"
+        "WHERE value = {campaign:String}"
+    )
+    return Statement(sql, {ORGANIZATION: organization_id, "campaign": campaign_id})
+
+
+def compile_campaign_minutes(organization_id: str, campaign_id: str, days: tuple[date, date]) -> Statement:
+    """Compile the question for the first and the last minute, as Unix seconds, of a campaign on these UTC days."""
+    day = "toDate(minute, 'UTC')"
+    sql = (
+        "SELECT toUnixTimestamp(min(minute)), toUnixTimestamp(max(minute))\nFROM rollup_minute\n"
+        f"PREWHERE organization_id = {{{ORGANIZATION}:String}} AND {day} IN ({{first:Date}}, {{last:Date}})\n"
+        "WHERE campaign_id = {campaign:String}"
+    )
+    return Statement(sql, {ORGANIZATION: organization_id, "campaign": campaign_id, "first": days[0], "last": days[1]})
+
+
+def compile_version(organization_id: str, days: tuple[date, date], *, since: datetime) -> Statement:
+    """Compile the question which reading of an organisation's days, both inside, there is: one row of any values.
+
+    The row changes when events of these days are added, taken away, or changed at or after ``since``.
+    """
+    own = f"organization_id = {{{ORGANIZATION}:String}}"
+    sql = f"""SELECT
+    (SELECT sipHash64(sum(events), sum(clicks), sum(conversions), sum(revenue), sum(cost)) FROM rollup_day
+        PREWHERE {own} AND dimension = '' AND day >= {{first:Date}} AND day <= {{last:Date}}),
+    (SELECT sum(sipHash64(intent_id, is_done)) FROM intents
+        PREWHERE intent_time >= fromUnixTimestamp64Milli({{since_ms:Int64}}, 'UTC')
+        WHERE has(organization_ids, {{{ORGANIZATION}:String}})
+            AND arrayExists(day -> day >= {{first:Date}} AND day <= {{last:Date}}, days)),
+    (SELECT max(revision) FROM mapping_activations WHERE {own}),
+    (SELECT sum(sipHash64(operation_id, revision)) FROM operations
+        WHERE organization_id IN ('', {{{ORGANIZATION}:String}}))"""  # noqa: S608 - our own text
+    return Statement(
+        sql,
+        {
+            ORGANIZATION: organization_id,
+            "first": days[0],
+            "last": days[1],
+            "since_ms": int(since.timestamp() * 1000),
+        },
+    )
 
 
 class _Compiler:
@@ -165,7 +213,7 @@ class _Compiler:
     def _columns(self, keys: Sequence[tuple[str, str]]) -> list[str]:
         columns = [expression if expression == name else f"{expression} AS {name}" for expression, name in keys]
         if self._question.steps:
-            columns.append("grouping(t) AS is_total")
+            columns.append(" + ".join(f"grouping({name})" for name in self._key_names()) + " AS level")
         return columns + [f"{metric.expression} AS v{at}" for at, metric in enumerate(self._question.metrics)]
 
     def _grouping(self) -> list[str]:

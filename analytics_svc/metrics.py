@@ -32,6 +32,25 @@ sql_rows_read = _meter.create_counter(
 )
 
 
+rederived_events = _meter.create_counter(
+    "trellis.analytics.rederived_events",
+    unit="{event}",
+    description="Events made again by rebuilds and changed mappings.",
+)
+switch_duration = _meter.create_histogram(
+    "trellis.analytics.switch_duration",
+    unit="s",
+    description="Time for which nothing is written while a month that was made again takes its place.",
+)
+
+cached_results = _meter.create_counter(
+    "trellis.analytics.cached_results",
+    unit="{result}",
+    description="Results of reports that were asked for; `outcome` is hit, joined (one was being made), made, or "
+    "ignored (what the cache gave back could not be used, and one was made or joined).",
+)
+
+
 def report_admission(running: Callable[[], Mapping[str, int]], waiting: Callable[[], Mapping[str, int]]) -> None:
     """Report how many queries run and wait, by ``kind``, whenever metrics are read."""
 
