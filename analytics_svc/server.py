@@ -6,13 +6,17 @@ from contextlib import AsyncExitStack
 from datetime import datetime
 
 from analytics_svc.admission import Admission, Capacity, Weight
+from analytics_svc.cache import ResultCache, Results
 from analytics_svc.follow import Follower
 from analytics_svc.metrics import report_admission, report_watermark_age
 from analytics_svc.projection.enricher import Enricher
+from analytics_svc.reports import Reports
 from analytics_svc.run_sql import SqlRunner
 from analytics_svc.servicer.analytics import AnalyticsServicer
 from analytics_svc.settings import AnalyticsSettings
 from analytics_svc.sql_guard import QueryLimits, tenant_schema
+from analytics_svc.store.cache_memory import MemoryResultCache
+from analytics_svc.store.cache_redis import RedisResultCache
 from analytics_svc.store.clickhouse import ClickHouseReadingStore
 from analytics_svc.store.reader import ClickHouseReadingReader
 from analytics_svc.store.sql import ClickHouseStatements
@@ -24,6 +28,7 @@ from svc_runtime.grpc_client import Credentials, open_channel
 from svc_runtime.grpc_server import GrpcServer, wait_for_signal
 from svc_runtime.key_validator import RemoteKeyValidator
 from svc_runtime.logs import configure_logs, get_logger
+from svc_runtime.paging import PageTokens
 from svc_runtime.settings import MeshSettings, TelemetrySettings, load_or_exit
 from svc_runtime.tasks import running
 from svc_runtime.tracing import configure_telemetry
@@ -66,7 +71,12 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Anal
         sql = await _open_sql(stack, settings, admission, watermark=follower.watermark_time)
         reader = await _open_reader(stack, settings, admission)
         realtime = RealtimeQuestions(reader, clock=SystemClock(), watermark_time=follower.watermark_time)
-        servicer = AnalyticsServicer(sql=sql, realtime=realtime)
+        results = Results(await _open_cache(stack, settings))
+        reports = Reports(reader, results, watermark=follower.watermark_time, clock=SystemClock())
+        page_tokens = PageTokens(mesh.mesh_secret.get_secret_value(), SERVICE)
+        servicer = AnalyticsServicer(
+            sql=sql, realtime=realtime, reports=reports, page_tokens=page_tokens, clock=SystemClock()
+        )
         auth_channel = await stack.enter_async_context(open_channel(mesh, settings.auth_target))
         validate_key = RemoteKeyValidator(auth_channel, Credentials(mesh, SERVICE))
         server = GrpcServer(mesh, service_names=[ANALYTICS_SERVICE], validate_key=validate_key)
@@ -103,6 +113,12 @@ async def _open_reader(
             settings.dsn, thread_count=settings.query_threads, admission=admission, weight=weight
         )
     )
+
+
+async def _open_cache(stack: AsyncExitStack, settings: AnalyticsSettings) -> ResultCache:
+    if settings.redis_url is None:
+        return MemoryResultCache()
+    return await stack.enter_async_context(RedisResultCache.open(settings.redis_url.get_secret_value()))
 
 
 async def _open_sql(
