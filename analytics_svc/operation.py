@@ -76,6 +76,15 @@ class Operation:
         return tuple(month for month in self.total_months if month not in self.done_months)
 
 
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A month's events of one organisation, or (empty) of all."""
+
+    month: date
+    """Its first day."""
+    organization_id: str = ""
+
+
 def month_of(instant: datetime) -> date:
     """Return the first day of an instant's month, by UTC."""
     return instant.astimezone(UTC).date().replace(day=1)

@@ -94,12 +94,11 @@ def _value(operation: Operation, name: str) -> object:
 
 
 def _operation(row: Sequence[Any]) -> Operation:
-    found = dict(zip((name for name in _COLUMNS if name != "revision"), row, strict=True))
-    times = {name: _instant(found.pop(name)) for name in _TIMES}
-    months = {name: tuple(map(_date, found.pop(name))) for name in ("total_months", "done_months")}
-    kind, state = Kind(found.pop("kind")), State(found.pop("state"))
-    is_planned = bool(found.pop("is_planned"))
-    return Operation(**found, **times, **months, kind=kind, state=state, is_planned=is_planned)
+    found: dict[str, Any] = dict(zip((name for name in _COLUMNS if name != "revision"), row, strict=True))
+    found |= {name: _instant(found[name]) for name in _TIMES}
+    found |= {name: tuple(map(_date, found[name])) for name in ("total_months", "done_months")}
+    found |= {"kind": Kind(found["kind"]), "state": State(found["state"]), "is_planned": bool(found["is_planned"])}
+    return Operation(**found)
 
 
 def _date(day: date) -> date:
