@@ -130,16 +130,16 @@ class Mesh:
 
 @contextlib.asynccontextmanager
 async def running_mesh(
-    directory: Path, *, telemetry: TelemetrySettings = QUIET, **settings: Any
+    directory: Path, *, telemetry: TelemetrySettings = QUIET, reading: Any = None, **settings: Any
 ) -> AsyncIterator[Mesh]:
-    """Run a gateway on ``directory`` and the services behind it."""
+    """Run a gateway on ``directory`` and the services behind it; ``reading`` is an AnalyticsService that is no fake."""
     attribution, warden, capture = FakeAttribution(), FakeWarden(), FakeCapture()
     projection, analytics = FakeProjection(), FakeAnalytics()
     furnish(attribution, warden, capture, projection, analytics)
 
     def serve_reading(server: Any) -> None:
         add_ProjectionServiceServicer_to_server(projection, server)
-        add_AnalyticsServiceServicer_to_server(analytics, server)
+        add_AnalyticsServiceServicer_to_server(reading or analytics, server)
 
     async with contextlib.AsyncExitStack() as stack:
         servers = {
