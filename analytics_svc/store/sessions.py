@@ -138,7 +138,7 @@ def _follow_to_the_end(settling: "Settling", page: "Page") -> None:
     """Add to ``sessions`` the rest of older sessions that have another id now and go on behind the page."""
     start = page.end_time + GAP
     moved = (
-        "SELECT organization_id, was AS session_id, argMax(session_id, event_time) AS session FROM <sessions>"
+        "SELECT organization_id, was, argMax(session_id, event_time) FROM <sessions>"
         " WHERE is_new = 0 AND is_shaken = 0 GROUP BY organization_id, was"
         " HAVING max(toUnixTimestamp64Milli(event_time)) > {end_ms:Int64}"
     )
