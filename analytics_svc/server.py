@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from datetime import datetime
 
 from analytics_svc.admission import Admission, Capacity, Weight
+from analytics_svc.behavior.questions import BehaviorQuestions
 from analytics_svc.cache import ResultCache, Results
 from analytics_svc.follow import Follower
 from analytics_svc.metrics import report_admission, report_watermark_age
@@ -74,8 +75,14 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Anal
         results = Results(await _open_cache(stack, settings))
         reports = Reports(reader, results, watermark=follower.watermark_time, clock=SystemClock())
         page_tokens = PageTokens(mesh.mesh_secret.get_secret_value(), SERVICE)
+        behavior = BehaviorQuestions(reader, results, clock=SystemClock(), watermark_time=follower.watermark_time)
         servicer = AnalyticsServicer(
-            sql=sql, realtime=realtime, reports=reports, page_tokens=page_tokens, clock=SystemClock()
+            sql=sql,
+            realtime=realtime,
+            reports=reports,
+            behavior=behavior,
+            page_tokens=page_tokens,
+            clock=SystemClock(),
         )
         auth_channel = await stack.enter_async_context(open_channel(mesh, settings.auth_target))
         validate_key = RemoteKeyValidator(auth_channel, Credentials(mesh, SERVICE))

@@ -102,12 +102,12 @@ LIMIT 1
     return Statement(sql, {ORGANIZATION: spec.slice.organization_id, "click_id": spec.click_id})
 
 
-def compile_is_known(organization_id: str, user_id: str) -> Statement:
-    """Compile to a statement with a row if the organisation has any event of the visitor."""
+def compile_is_known(spec: JourneySpec) -> Statement:
+    """Compile to a statement with a row if the organisation has any event of the visitor, whenever that was."""
     sql = f"""
 SELECT 1 FROM events PREWHERE organization_id = {{{ORGANIZATION}:String}} WHERE user_id = {{user_id:String}} LIMIT 1
 """  # noqa: S608 - our own text
-    return Statement(sql, {ORGANIZATION: organization_id, "user_id": user_id})
+    return Statement(sql, {ORGANIZATION: spec.slice.organization_id, "user_id": spec.user_id})
 
 
 def compile_page(spec: JourneySpec, *, user_id: str, after: Position | None) -> Statement:

@@ -1,5 +1,6 @@
 """AnalyticsService, put together."""
 
+from analytics_svc.behavior.questions import BehaviorQuestions
 from analytics_svc.reports import Reports
 from analytics_svc.run_sql import SqlRunner
 from analytics_svc.servicer.behavior import BehaviorMethods
@@ -21,11 +22,13 @@ class AnalyticsServicer(ReportMethods, BehaviorMethods, RealtimeMethods, SqlMeth
         sql: SqlRunner,
         realtime: RealtimeQuestions,
         reports: Reports,
+        behavior: BehaviorQuestions,
         page_tokens: PageTokens,
         clock: Clock,
     ) -> None:
         self.sql = sql
         self.realtime = realtime
         self.reports = reports
+        self.behavior = behavior
         self.page_tokens = page_tokens
         self.clock = clock

@@ -10,7 +10,9 @@ import pytest
 from pydantic import SecretStr
 
 from analytics_svc.behavior.questions import BehaviorQuestions
+from analytics_svc.cache import Results
 from analytics_svc.servicer.behavior import BehaviorMethods
+from analytics_svc.store.cache_memory import MemoryResultCache
 from analytics_svc.store.reader import ClickHouseReadingReader
 from svc_runtime.clickhouse import Dsn
 from svc_runtime.clock import Clock
@@ -34,6 +36,7 @@ class SetClock:
 
     def __init__(self) -> None:
         self.time = datetime(2026, 12, 1, tzinfo=UTC)
+        self.watermark_time: datetime | None = None
 
     def now(self) -> datetime:
         """Return what was set."""
@@ -83,7 +86,8 @@ async def asked(opened: tuple[Dsn, "Client"]) -> AsyncIterator[Asked]:
     """Serve the reading for the time of a test."""
     clock = SetClock()
     async with ClickHouseReadingReader.open(opened[0], thread_count=1) as reader:
-        questions = BehaviorQuestions(reader, clock=clock)
+        results = Results(MemoryResultCache())
+        questions = BehaviorQuestions(reader, results, clock=clock, watermark_time=lambda: clock.watermark_time)
         server = GrpcServer(MESH, service_names=[])
         servicer = BehaviorServicer(questions, clock, PageTokens("m" * 32, "analytics_svc"))
         server.add(lambda s: pb_grpc.add_AnalyticsServiceServicer_to_server(servicer, s))

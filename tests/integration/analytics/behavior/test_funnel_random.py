@@ -103,6 +103,24 @@ def test_an_event_that_counts_once_never_makes_a_chain_longer(
     assert rising <= once <= free
 
 
+@given(streams, steps_of_kinds, st.integers(1, 9))
+def test_without_flags_the_longest_chain_there_is_counts(
+    stream: list[tuple[int, str]], steps: list[set[str]], window: int
+) -> None:
+    """Events of one millisecond have any order that helps, and an event is every step that it fits."""
+    found = facts(stream, steps)
+    longest = 0
+    for first in found:
+        ends = {first.at} if 1 in first.fits else set()
+        level = 0
+        while ends and level < len(steps):
+            level += 1
+            longest = max(longest, level)
+            later = (fact.at for fact in found if level + 1 in fact.fits and fact.at - first.at <= window)
+            ends = {time for time in later if time >= min(ends)}
+    assert reached(found, len(steps), window, Modes()) == longest
+
+
 def test_a_funnel_is_of_sessions_too(client: "Client") -> None:
     events = [("u", "s1", "a", 0), ("u", "s2", "b", 1), ("v", "s3", "a", 0), ("v", "s3", "b", 1), ("w", "", "a", 0)]
     insert_events(
