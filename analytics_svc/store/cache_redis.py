@@ -41,18 +41,18 @@ class RedisResultCache:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, url: str) -> AsyncIterator[Self]:
+    async def open(cls, url: str, *, wait_seconds: float = WAIT_SECONDS) -> AsyncIterator[Self]:
         """Hold connections for the time of the block. Nothing is asked yet: Redis need not be there."""
         redis = Redis.from_url(
             url,
-            socket_timeout=WAIT_SECONDS,
-            socket_connect_timeout=WAIT_SECONDS,
+            socket_timeout=wait_seconds,
+            socket_connect_timeout=wait_seconds,
             max_connections=_CONNECTIONS,
             retry=Retry(NoBackoff(), 0),
             decode_responses=False,
         )
         try:
-            yield cls(redis)
+            yield cls(redis, wait_seconds=wait_seconds)
         finally:
             with contextlib.suppress(RedisError, OSError):
                 await redis.aclose()
