@@ -20,11 +20,19 @@ class Weight:
     kind: str
     """Its name in metrics, for example ``sql``."""
     memory_bytes: int
-    """The most that the engine lets one query use."""
+    """The most that one query may make the process larger."""
     running_per_organization: int
     waiting_per_organization: int
     may_use_reserve: bool = False
     """True: the places and the memory that are kept free of other kinds are for this one."""
+
+    @property
+    def engine_memory_bytes(self) -> int:
+        """What the engine may count for a query.
+
+        Half: what it frees goes back to the system late, so an array that grows holds twice its size for a while.
+        """
+        return self.memory_bytes // 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,25 @@ sql_rows_read = _meter.create_counter(
 )
 
 
+rederived_events = _meter.create_counter(
+    "trellis.analytics.rederived_events",
+    unit="{event}",
+    description="Events made again by rebuilds and changed mappings.",
+)
+switch_duration = _meter.create_histogram(
+    "trellis.analytics.switch_duration",
+    unit="s",
+    description="Time for which nothing is written while a month that was made again takes its place.",
+)
+
+cached_results = _meter.create_counter(
+    "trellis.analytics.cached_results",
+    unit="{result}",
+    description="Results of reports that were asked for; `outcome` is hit, joined (one was being made), made, or "
+    "ignored (what the cache gave back could not be used, and one was made or joined).",
+)
+
+
 def report_admission(running: Callable[[], Mapping[str, int]], waiting: Callable[[], Mapping[str, int]]) -> None:
     """Report how many queries run and wait, by ``kind``, whenever metrics are read."""
 
@@ -50,6 +69,13 @@ def report_admission(running: Callable[[], Mapping[str, int]], waiting: Callable
         unit="{query}",
         description="Queries that wait for their turn; `kind` as above.",
     )
+
+
+realtime_watchers = _meter.create_up_down_counter(
+    "trellis.analytics.realtime_watchers",
+    unit="{watcher}",
+    description="Streams that tell of the last hour and the day.",
+)
 
 
 def report_watermark_age(read: Callable[[], float | None]) -> None:

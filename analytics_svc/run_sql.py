@@ -22,8 +22,9 @@ from svc_runtime.logs import get_logger
 
 _LONGEST_ON_LOOP = 2048
 """Characters of a statement that is parsed on the event loop; more take milliseconds."""
-_GIVING_OUT = Weight("answer", 0, running_per_organization=8, waiting_per_organization=8)
-_ANSWERS = Capacity(slots=64, memory_bytes=0)
+# Statements from their beginning until their answer is taken: each may hold a file.
+_GIVING_OUT = Weight("answer", 0, running_per_organization=16, waiting_per_organization=0)
+_ANSWERS = Capacity(slots=128, memory_bytes=0)
 _ANSWER_SECONDS = 120.0
 _BLOCK_ROWS = 8192
 """What the store reads at least, of any table."""
@@ -146,7 +147,7 @@ class SqlRunner:
         self._admission = admission
         self._answers = Admission(_ANSWERS)
         self._schema = schema
-        self._limits = replace(limits, memory_bytes=weight.memory_bytes)
+        self._limits = replace(limits, memory_bytes=weight.engine_memory_bytes)
         self._weight = weight
         self._watermark = watermark
         self._answer_seconds = answer_seconds

@@ -6,15 +6,22 @@ from contextlib import AsyncExitStack
 from datetime import datetime
 
 from analytics_svc.admission import Admission, Capacity, Weight
+from analytics_svc.behavior.questions import BehaviorQuestions
+from analytics_svc.cache import ResultCache, Results
 from analytics_svc.follow import Follower
 from analytics_svc.metrics import report_admission, report_watermark_age
 from analytics_svc.projection.enricher import Enricher
+from analytics_svc.reports import Reports
 from analytics_svc.run_sql import SqlRunner
 from analytics_svc.servicer.analytics import AnalyticsServicer
 from analytics_svc.settings import AnalyticsSettings
 from analytics_svc.sql_guard import QueryLimits, tenant_schema
+from analytics_svc.store.cache_memory import MemoryResultCache
+from analytics_svc.store.cache_redis import RedisResultCache
 from analytics_svc.store.clickhouse import ClickHouseReadingStore
+from analytics_svc.store.reader import ClickHouseReadingReader
 from analytics_svc.store.sql import ClickHouseStatements
+from analytics_svc.watch import RealtimeQuestions
 from svc_runtime.clickhouse import Dsn, use_spool
 from svc_runtime.clock import SystemClock
 from svc_runtime.errors import UnavailableError
@@ -22,6 +29,7 @@ from svc_runtime.grpc_client import Credentials, open_channel
 from svc_runtime.grpc_server import GrpcServer, wait_for_signal
 from svc_runtime.key_validator import RemoteKeyValidator
 from svc_runtime.logs import configure_logs, get_logger
+from svc_runtime.paging import PageTokens
 from svc_runtime.settings import MeshSettings, TelemetrySettings, load_or_exit
 from svc_runtime.tasks import running
 from svc_runtime.tracing import configure_telemetry
@@ -62,12 +70,28 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Anal
         await stack.enter_async_context(running("feed follower", follower.run()))
         admission = open_admission(settings)
         sql = await _open_sql(stack, settings, admission, watermark=follower.watermark_time)
+        reader = await _open_reader(stack, settings, admission)
+        realtime = RealtimeQuestions(reader, clock=SystemClock(), watermark_time=follower.watermark_time)
+        results = Results(await _open_cache(stack, settings))
+        reports = Reports(reader, results, watermark=follower.watermark_time, clock=SystemClock())
+        page_tokens = PageTokens(mesh.mesh_secret.get_secret_value(), SERVICE)
+        behavior = BehaviorQuestions(reader, results, clock=SystemClock(), watermark_time=follower.watermark_time)
+        servicer = AnalyticsServicer(
+            sql=sql,
+            realtime=realtime,
+            reports=reports,
+            behavior=behavior,
+            page_tokens=page_tokens,
+            clock=SystemClock(),
+        )
         auth_channel = await stack.enter_async_context(open_channel(mesh, settings.auth_target))
         validate_key = RemoteKeyValidator(auth_channel, Credentials(mesh, SERVICE))
         server = GrpcServer(mesh, service_names=[ANALYTICS_SERVICE], validate_key=validate_key)
-        server.add(lambda s: pb_grpc.add_AnalyticsServiceServicer_to_server(AnalyticsServicer(sql=sql), s))
+        server.add(lambda s: pb_grpc.add_AnalyticsServiceServicer_to_server(servicer, s))
         await server.start(settings.listen)
         stack.push_async_callback(server.stop)
+        # Watches never end by themselves: without this every drain would last its whole time.
+        stack.callback(realtime.close)
         signal = await wait_for_signal()
         _log.info("leaving", signal=signal.name)
 
@@ -78,6 +102,30 @@ def open_admission(settings: AnalyticsSettings) -> Admission:
     admission = Admission(Capacity(settings.query_threads, settings.query_memory_bytes, 1, share))
     report_admission(admission.running, admission.waiting)
     return admission
+
+
+async def _open_reader(
+    stack: AsyncExitStack, settings: AnalyticsSettings, admission: Admission
+) -> ClickHouseReadingReader:
+    """Open what answers reports; an organisation leaves a place for the others."""
+    weight = Weight(
+        "report",
+        settings.query_memory_bytes // settings.query_threads,
+        running_per_organization=settings.query_threads - 1,
+        waiting_per_organization=200,
+        may_use_reserve=True,
+    )
+    return await stack.enter_async_context(
+        ClickHouseReadingReader.open(
+            settings.dsn, thread_count=settings.query_threads, admission=admission, weight=weight
+        )
+    )
+
+
+async def _open_cache(stack: AsyncExitStack, settings: AnalyticsSettings) -> ResultCache:
+    if settings.redis_url is None:
+        return MemoryResultCache()
+    return await stack.enter_async_context(RedisResultCache.open(settings.redis_url.get_secret_value()))
 
 
 async def _open_sql(

@@ -115,7 +115,9 @@ class CampaignRegistry:
 
         Two edits at once can still close a circle: gateways go round none, they stop.
         """
-        chains = [(campaign.campaign_id, found) for found in sorted(campaign.definition.fallback_campaign_ids)]
+        chains: list[tuple[str, ...]] = [
+            (campaign.campaign_id, found) for found in sorted(campaign.definition.fallback_campaign_ids)
+        ]
         seen = set()
         while chains:
             chain = chains.pop()

@@ -111,6 +111,11 @@ class Given:
             return None
         return value
 
+    def anything(self, name: str) -> Any:
+        """Return a value of any kind; None when it was not given."""
+        value = self._take(name)
+        return None if value is _NOTHING else value
+
     def octets(self, name: str) -> bytes | None:
         """Return a query value as its bytes, which may be any."""
         value = self._take(name)
@@ -180,11 +185,6 @@ class Given:
             if problem := text_problem(item):
                 self.refuse(f"{name}[{index}]", problem)
         return value
-
-    def anything(self, name: str) -> Any:
-        """Return a member as the parser made it, for a reader of its own; None also when it was not given."""
-        value = self._take(name)
-        return None if value is _NOTHING else value
 
     def records(self, name: str, fields: Sequence[str]) -> list[dict[str, str]]:
         """Return a list of objects, each with a text for every one of ``fields``; empty when it was not given."""

@@ -18,6 +18,7 @@ class Code(enum.Enum):
     PERMISSION_DENIED = (7, 403)
     NOT_FOUND = (5, 404)
     METHOD_NOT_ALLOWED = (12, 405)
+    NOT_ACCEPTABLE = (3, 406)
     ALREADY_EXISTS = (6, 409)
     FAILED_PRECONDITION = (9, 409)
     TOO_LARGE = (8, 413)

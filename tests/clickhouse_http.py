@@ -52,6 +52,7 @@ class ClickHouseFront(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.is_down = False
         self.statements: list[str] = []
+        self.urls: list[dict[str, str]] = []
         self._directory = directory
         self._lock = threading.Lock()
 
@@ -63,6 +64,7 @@ class ClickHouseFront(ThreadingHTTPServer):
     def answer(self, statement: str, data: bytes, url: dict[str, str]) -> bytes:
         """Run a statement on a connection of its own: nothing is kept between requests, as over HTTP."""
         self.statements.append(statement)
+        self.urls.append(url)
         with self._lock, contextlib.closing(chdb.connect(str(self._directory))) as connection:
             if "database" in url:
                 connection.query(f"USE `{url['database']}`")

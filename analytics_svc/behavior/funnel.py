@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from analytics_svc.behavior.columns import EVENT_ORDER, MILLISECOND, bind_dimension
+from analytics_svc.behavior.columns import ACTOR, EVENT_ORDER, MILLISECOND, actor_columns, bind_dimension
 from analytics_svc.dimension import Dimension
 from analytics_svc.slice import Slice
 from analytics_svc.statement import Rows, Statement, condition_of
@@ -79,7 +79,7 @@ def compile_funnel(spec: FunnelSpec) -> Statement:
     """Compile to a statement whose rows are everybody first, then the dimension's values, most actors first."""
     condition = condition_of(spec.slice)
     parameters = condition.parameters
-    columns = [f"{spec.actor} AS actor", f"toUInt64(greatest({MILLISECOND}, 0)) AS at"]
+    columns = [actor_columns(spec.actor), f"toUInt64(greatest({MILLISECOND}, 0)) AS at"]
     steps = [f"step{number}" for number in range(len(spec.steps))]
     for name, step in zip(steps, spec.steps, strict=True):
         compiled = compile_sql(step.predicate, time_zone=spec.slice.time_zone, prefix=f"{name}_")
@@ -88,13 +88,11 @@ def compile_funnel(spec: FunnelSpec) -> Statement:
     per_actor = [f"{_level(spec, steps)} AS level", f"{'count()' if spec.is_strict_once else '0'} AS event_count"]
     if spec.is_strict_once:
         fitted = ", ".join(f"if({name}, {number}, 0)" for number, name in enumerate(steps, 1))
-        columns.append(f"arrayFilter(number -> number > 0, [{fitted}]) AS fitted")
+        columns += [f"arrayFilter(number -> number > 0, [{fitted}]) AS fitted", f"{EVENT_ORDER} AS id"]
     if spec.dimension is not None:
         columns.append(f"{spec.dimension.expression} AS split")
         parameters |= bind_dimension(spec.dimension, spec.slice.time_zone)
-        per_actor.append("argMinIf(split, (at, id), step0) AS split")
-    if spec.dimension is not None or spec.is_strict_once:
-        columns.append(f"{EVENT_ORDER} AS id")
+        per_actor.append("tupleElement(minIf((at, split), step0), 2) AS split")
     # Strict order asks what else an actor did: then every event counts.
     where = condition.where if spec.is_strict_order else f"{condition.where} AND ({' OR '.join(steps)})"
     reached = ", ".join(f"countIf(level >= {number})" for number in range(1, len(steps) + 1))
@@ -106,7 +104,7 @@ FROM (
         SELECT {", ".join(columns)}
         FROM events PREWHERE {condition.prewhere} WHERE {spec.actor} != '' AND {where}
     )
-    GROUP BY actor
+    GROUP BY {ACTOR}
 )
 WHERE level > 0
 {_GROUPS if spec.dimension else ""}

@@ -8,7 +8,7 @@ from typing import Any
 
 from analytics_svc.behavior.columns import EVENT_ORDER, MILLISECOND
 from analytics_svc.slice import Slice
-from analytics_svc.statement import ORGANIZATION, Rows, Statement, condition_of
+from analytics_svc.statement import ORGANIZATION, Condition, Rows, Statement, condition_of
 
 DEFAULT_PAGE_SIZE = 50
 LARGEST_PAGE_SIZE = 500
@@ -71,7 +71,6 @@ class Visitor:
     """What one visitor's events come to."""
 
     user_id: str
-    last_ms: int
     event_count: int
     session_count: int
     conversion_count: int
@@ -103,78 +102,104 @@ LIMIT 1
     return Statement(sql, {ORGANIZATION: spec.slice.organization_id, "click_id": spec.click_id})
 
 
-def compile_is_known(organization_id: str, user_id: str) -> Statement:
-    """Compile to a statement with a row if the organisation has any event of the visitor."""
+def compile_is_known(spec: JourneySpec) -> Statement:
+    """Compile to a statement with a row if the organisation has any event of the visitor, whenever that was."""
     sql = f"""
 SELECT 1 FROM events PREWHERE organization_id = {{{ORGANIZATION}:String}} WHERE user_id = {{user_id:String}} LIMIT 1
 """  # noqa: S608 - our own text
-    return Statement(sql, {ORGANIZATION: organization_id, "user_id": user_id})
+    return Statement(sql, {ORGANIZATION: spec.slice.organization_id, "user_id": spec.user_id})
 
 
-def compile_visitors(spec: JourneySpec, *, user_id: str, after: Position | None) -> Statement:
-    """Compile to a statement with one visitor more than the page has, newest last event first."""
+def compile_page(spec: JourneySpec, *, user_id: str, after: Position | None) -> Statement:
+    """Compile to a statement with one visitor more than the page has, and its last event's time, newest first.
+
+    It reads from the end of the slice and stops at the last one wanted: nobody is aggregated.
+    """
     condition = condition_of(spec.slice)
     parameters = condition.parameters | {"limit": spec.page_size + 1}
-    where = "user_id != ''"
+    prewhere, where = condition.prewhere, [f"user_id != '' AND {condition.where}"]
     if user_id:
-        where, parameters["user_id"] = "user_id = {user_id:String}", user_id
-    having = ["1"]
+        prewhere, parameters["user_id"] = f"{prewhere} AND user_id = {{user_id:String}}", user_id
     if spec.is_converted_only:
-        having.append("conversions > 0")
+        where.append(f"user_id IN ({_users(condition, prewhere, 'is_conversion = 1')})")
     if after is not None:
-        having.append("(last_ms, user_id) < ({after_ms:Int64}, {after_user_id:String})")
         parameters |= {"after_ms": after.last_ms, "after_user_id": after.user_id}
+        # Whoever has an event there had its turn.
+        seen = f"{prewhere} AND event_time >= {_AFTER}"
+        later = f"(event_time > {_AFTER} OR user_id >= {{after_user_id:String}})"
+        where.append(f"user_id NOT IN ({_users(condition, seen, later)})")
+        prewhere = f"{prewhere} AND event_time <= {_AFTER}"
     sql = f"""
-SELECT user_id, max({MILLISECOND}) AS last_ms, count(), uniqExactIf(session_id, session_id != ''),
-    countIf(is_conversion = 1) AS conversions,
-    sumMapIf([toString(currency)], [toDecimal128(ifNull(value, 0), 6)], is_conversion = 1 AND isNotNull(value))
-FROM events PREWHERE {condition.prewhere} WHERE {where} AND {condition.where}
-GROUP BY user_id
-HAVING {" AND ".join(having)}
-ORDER BY last_ms DESC, user_id DESC
+SELECT user_id, {MILLISECOND}
+FROM events PREWHERE {prewhere} WHERE {" AND ".join(where)}
+ORDER BY event_time DESC, user_id DESC
+LIMIT 1 BY user_id
 LIMIT {{limit:UInt32}}
 """  # noqa: S608 - our own text: what a caller says is a parameter
     return Statement(sql, parameters)
 
 
-def visitors_of(rows: Rows) -> list[Visitor]:
-    """Return the visitors of a statement of ``compile_visitors``."""
-    return [
-        Visitor(
+_AFTER = "fromUnixTimestamp64Milli({after_ms:Int64}, 'UTC')"
+
+
+def _users(condition: Condition, prewhere: str, where: str) -> str:
+    return f"SELECT user_id FROM events PREWHERE {prewhere} WHERE {condition.where} AND {where}"  # noqa: S608 - as above
+
+
+def compile_visitors(spec: JourneySpec, user_ids: Sequence[str]) -> Statement:
+    """Compile to a statement with what each visitor's events come to."""
+    condition, prewhere = _of_visitors(spec, user_ids)
+    sql = f"""
+SELECT user_id, count(), uniqExactIf(session_id, session_id != ''), countIf(is_conversion = 1),
+    sumMapIf([toString(currency)], [toDecimal128(ifNull(value, 0), 6)], is_conversion = 1 AND isNotNull(value))
+FROM events PREWHERE {prewhere} WHERE {condition.where}
+GROUP BY user_id
+"""  # noqa: S608 - our own text: what a caller says is a parameter
+    return Statement(sql, condition.parameters)
+
+
+def visitors_of(user_ids: Sequence[str], rows: Rows) -> list[Visitor]:
+    """Return the visitors, in the order of their ids as given, without those who were erased in the meantime."""
+    found = {
+        user_id: Visitor(
             user_id,
-            last_ms,
             event_count,
             session_count,
             conversion_count,
             tuple(Amount(value, currency) for currency, value in zip(currencies, values, strict=True)),
         )
-        for user_id, last_ms, event_count, session_count, conversion_count, (currencies, values) in rows.rows
-    ]
+        for user_id, event_count, session_count, conversion_count, (currencies, values) in rows.rows
+    }
+    return [found[user_id] for user_id in user_ids if user_id in found]
 
 
-def page_of(visitors: Sequence[Visitor], page_size: int) -> tuple[Sequence[Visitor], Position | None]:
-    """Return the visitors of the page, and where the next one begins; None when there is none."""
+def page_of(visitors: Sequence[Visitor]) -> Sequence[Visitor]:
+    """Return as many of the visitors, at least one, as have touches for a page."""
     touch_count = 0
     for at, visitor in enumerate(visitors):
         touch_count += min(visitor.event_count, MOST_TOUCHES)
-        if at == page_size or (at and touch_count > MOST_PAGE_TOUCHES):
-            last = visitors[at - 1]
-            return visitors[:at], Position(last.last_ms, last.user_id)
-    return visitors, None
+        if at and touch_count > MOST_PAGE_TOUCHES:
+            return visitors[:at]
+    return visitors
 
 
 def compile_touches(spec: JourneySpec, user_ids: Sequence[str]) -> Statement:
     """Compile to a statement with the first touches of each visitor."""
-    condition = condition_of(spec.slice)
-    parameters = condition.parameters | {"user_ids": list(user_ids)}
+    condition, prewhere = _of_visitors(spec, user_ids)
     sql = f"""
 SELECT user_id, toString(event_id), {MILLISECOND}, event_type, source, medium, channel, campaign_id, session_id,
     click_id, is_conversion, value, currency
-FROM events PREWHERE {condition.prewhere} WHERE user_id IN {{user_ids:Array(String)}} AND {condition.where}
+FROM events PREWHERE {prewhere} WHERE {condition.where}
 ORDER BY user_id, event_time, {EVENT_ORDER}
 LIMIT {MOST_TOUCHES} BY user_id
 """  # noqa: S608 - our own text: what a caller says is a parameter
-    return Statement(sql, parameters)
+    return Statement(sql, condition.parameters)
+
+
+def _of_visitors(spec: JourneySpec, user_ids: Sequence[str]) -> tuple[Condition, str]:
+    condition = condition_of(spec.slice)
+    condition.parameters["user_ids"] = list(user_ids)
+    return condition, f"{condition.prewhere} AND user_id IN {{user_ids:Array(String)}}"
 
 
 def journeys_of(visitors: Sequence[Visitor], rows: Rows) -> list[Journey]:

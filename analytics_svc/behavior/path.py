@@ -1,11 +1,10 @@
 """Paths: the ways that visitors took, as sequences of a dimension's values."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 
-from analytics_svc.behavior.columns import EVENT_ORDER, MILLISECOND, before, bind_dimension
+from analytics_svc.behavior.columns import ACTOR, EVENT_ORDER, MILLISECOND, actor_columns, before, bind_dimension
 from analytics_svc.dimension import Dimension
 from analytics_svc.slice import Slice
 from analytics_svc.statement import Rows, Statement, condition_of
@@ -79,14 +78,15 @@ FROM (
     SELECT arraySort(groupArrayIf((at, id, touched), is_touch)) AS touches,
         groupArrayIf((at, amount, 1), is_ending) AS conversions
     FROM (
-        SELECT user_id AS actor, {MILLISECOND} AS at, {EVENT_ORDER} AS id, {spec.dimension.expression} AS touched,
+        SELECT {actor_columns("user_id")}, {MILLISECOND} AS at, {EVENT_ORDER} AS id,
+            {spec.dimension.expression} AS touched,
             is_conversion = 0 AS is_touch, is_conversion = 1 AND at >= {{slice_start_ms:Int64}} AS is_ending,
             if(currency = {{currency:String}}, toDecimal128(ifNull(value, 0), 6), 0) AS amount
         FROM events PREWHERE {condition.prewhere}
         WHERE user_id != '' AND {condition.where}
             AND (is_conversion = 1 OR event_type IN {{touch_types:Array(String)}})
     )
-    GROUP BY actor
+    GROUP BY {ACTOR}
     HAVING {kept}
 )
 ARRAY JOIN if(empty(conversions), [(touches[-1].1, toDecimal128(0, 6), 0)], conversions) AS ending
@@ -97,7 +97,7 @@ LIMIT {{limit:UInt32}}
     return Statement(sql, parameters)
 
 
-def paths_of(rows: Rows) -> tuple[Sequence[Path], int]:
+def paths_of(rows: Rows) -> tuple[list[Path], int]:
     """Return the paths, and how many there are, those left out too. Raise QueryLimitError for too long an answer."""
     if sum(len(row[0]) for row in rows.rows) > MOST_VALUES:
         raise QueryLimitError(

@@ -1,38 +1,53 @@
-"""Questions about behaviour, asked of the reading."""
+"""Questions about behaviour, asked of the reading, or answered by what an equal one was answered with before."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Generic, TypeVar
 
+from pydantic import TypeAdapter
+
 from analytics_svc.behavior import currency, funnel, journey, path, retention
+from analytics_svc.behavior.columns import before
 from analytics_svc.behavior.funnel import Funnel, FunnelSpec
 from analytics_svc.behavior.journey import Journey, JourneySpec, Position
 from analytics_svc.behavior.path import Path, PathSpec
 from analytics_svc.behavior.retention import Cohort, RetentionMetric, RetentionSpec
+from analytics_svc.cache import Kept, Results
+from analytics_svc.compile import compile_version
 from analytics_svc.slice import Slice
 from analytics_svc.statement import Rows, Statement
 from analytics_svc.store import ReadingReader
 from svc_runtime.clock import Clock
 from svc_runtime.errors import NotFoundError, QueryLimitError
 
+SETTLED_SECONDS = 3000.0
+"""How long an answer about days that are over is kept. Shorter than the store remembers what was changed."""
+FRESH_SECONDS = 3.0
+_FRESH_MS = 2000
+_REMEMBERED = timedelta(hours=1)
 _LONGEST_TEXT = 200_000  # ClickHouse parses 256 KiB at most
 _T = TypeVar("_T")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Basis:
     """What an answer rests on."""
 
-    slice: Slice
-    """With the currency that amounts are in."""
+    start_time: datetime
+    end_time: datetime
+    time_zone: str
+    currency: str
+    """Of every amount; empty when there is none."""
+    other_revenue: tuple[tuple[str, Decimal], ...]
+    """Revenue of the slice in other currencies."""
     watermark_time: datetime | None
     """Everything received before it is in the answer; None: not known."""
-    other_revenue: Mapping[str, Decimal] = field(default_factory=dict)
-    """Revenue of the slice in other currencies."""
-    rows_read: int = 0
-    elapsed_seconds: float = 0.0
+    rows_read: int
+    elapsed_seconds: float
+    is_cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,83 +58,162 @@ class Answer(Generic[_T]):
     basis: Basis
 
 
+_FUNNELS: TypeAdapter[Answer[list[Funnel]]] = TypeAdapter(Answer[list[Funnel]])
+_COHORTS: TypeAdapter[Answer[tuple[list[Cohort], Cohort]]] = TypeAdapter(Answer[tuple[list[Cohort], Cohort]])
+_PATHS: TypeAdapter[Answer[tuple[list[Path], int]]] = TypeAdapter(Answer[tuple[list[Path], int]])
+
+
 class BehaviorQuestions:
     """Asks, with the organisation of the question's slice. Errors are those of ``ReadingReader.rows``."""
 
     def __init__(
-        self, reader: ReadingReader, *, clock: Clock, watermark_time: Callable[[], datetime | None] = lambda: None
+        self,
+        reader: ReadingReader,
+        results: Results,
+        *,
+        clock: Clock,
+        watermark_time: Callable[[], datetime | None] = lambda: None,
     ) -> None:
         self._reader = reader
+        self._results = results
         self._clock = clock
         self._watermark_time = watermark_time
 
-    async def funnel(self, spec: FunnelSpec) -> Answer[Sequence[Funnel]]:
+    async def funnel(self, spec: FunnelSpec) -> Answer[list[Funnel]]:
         """Count a funnel: everybody first."""
-        basis = self._basis(spec.slice)
-        rows = await self._rows(funnel.compile_funnel(spec), basis)
-        return Answer(funnel.funnels_of(spec, rows), basis)
 
-    async def retention(self, spec: RetentionSpec) -> Answer[tuple[Sequence[Cohort], Cohort]]:
+        async def make(asked: _Asked) -> list[Funnel]:
+            return funnel.funnels_of(spec, await asked.rows(funnel.compile_funnel(spec)))
+
+        return await self._kept(spec, spec.slice, _FUNNELS, make)
+
+    async def retention(self, spec: RetentionSpec) -> Answer[tuple[list[Cohort], Cohort]]:
         """Count who comes back: the cohorts, and all of them together."""
-        basis = self._basis(spec.slice)
-        if spec.metric is RetentionMetric.REVENUE:
-            spec = replace(spec, slice=await self._with_currency(basis))
-        now = self._clock.now()
-        rows = await self._rows(retention.compile_retention(spec), basis)
-        known_until = basis.watermark_time or now
-        return Answer(retention.cohorts_of(spec, rows, now=now, known_until=known_until), basis)
+
+        async def make(asked: _Asked) -> tuple[list[Cohort], Cohort]:
+            if spec.metric is RetentionMetric.REVENUE:
+                await asked.choose_currency()
+            chosen = replace(spec, slice=asked.slice)
+            now = self._clock.now()
+            rows = await asked.rows(retention.compile_retention(chosen))
+            return retention.cohorts_of(chosen, rows, now=now, known_until=asked.watermark_time or now)
+
+        return await self._kept(spec, spec.slice, _COHORTS, make)
+
+    async def paths(self, spec: PathSpec) -> Answer[tuple[list[Path], int]]:
+        """Count paths: those asked for, and how many there are."""
+
+        async def make(asked: _Asked) -> tuple[list[Path], int]:
+            await asked.choose_currency()
+            return path.paths_of(await asked.rows(path.compile_paths(replace(spec, slice=asked.slice))))
+
+        reach = replace(spec.slice, start_time=before(spec.slice.start_time, spec.lookback))
+        return await self._kept(spec, reach, _PATHS, make, part=spec.slice)
 
     async def journeys(
         self, spec: JourneySpec, *, after: Position | None = None
     ) -> Answer[tuple[Sequence[Journey], Position | None]]:
-        """Return a page of journeys, and where the next one begins.
+        """Return a page of journeys, and where the next one begins. Nothing of it is kept.
 
         Raise NotFoundError for a visitor or click of which the organisation has no event.
         """
-        basis = self._basis(spec.slice)
+        asked = self._asked(spec.slice)
         user_id = spec.user_id
         if spec.click_id:
-            found = await self._rows(journey.compile_visitor_of_click(spec), basis)
+            found = await asked.rows(journey.compile_visitor_of_click(spec))
             if not found.rows:
                 raise NotFoundError("there is no click of this id that a visitor made")
             user_id = found.rows[0][0]
-        listed = await self._rows(journey.compile_visitors(spec, user_id=user_id, after=after), basis)
+        listed = await asked.rows(journey.compile_page(spec, user_id=user_id, after=after))
         if not listed.rows:
-            if spec.user_id and not (await self._rows(_is_known(spec), basis)).rows:
+            if spec.user_id and not (await asked.rows(journey.compile_is_known(spec))).rows:
                 raise NotFoundError("there is no visitor of this id")
-            return Answer(([], None), basis)
-        visitors, position = journey.page_of(journey.visitors_of(listed), spec.page_size)
-        touches = await self._rows(journey.compile_touches(spec, [each.user_id for each in visitors]), basis)
-        return Answer((journey.journeys_of(visitors, touches), position), basis)
+            return Answer(([], None), asked.basis())
+        last_ms = dict(map(tuple, listed.rows[: spec.page_size]))
+        summed = await asked.rows(journey.compile_visitors(spec, list(last_ms)))
+        visitors = journey.page_of(journey.visitors_of(list(last_ms), summed))
+        last = visitors[-1].user_id if visitors else list(last_ms)[-1]
+        touches = await asked.rows(journey.compile_touches(spec, [each.user_id for each in visitors]))
+        position = Position(last_ms[last], last) if last != listed.rows[-1][0] else None
+        return Answer((journey.journeys_of(visitors, touches), position), asked.basis())
 
-    async def paths(self, spec: PathSpec) -> Answer[tuple[Sequence[Path], int]]:
-        """Count paths: those asked for, and how many there are."""
-        basis = self._basis(spec.slice)
-        spec = replace(spec, slice=await self._with_currency(basis))
-        rows = await self._rows(path.compile_paths(spec), basis)
-        return Answer(path.paths_of(rows), basis)
-
-    def _basis(self, part: Slice) -> Basis:
+    def _asked(self, part: Slice) -> "_Asked":
         # Read before the rows are: they may have more than it says, never less.
-        return Basis(part, self._watermark_time())
+        return _Asked(self._reader, part, self._watermark_time())
 
-    async def _with_currency(self, basis: Basis) -> Slice:
-        rows = await self._rows(currency.compile_currencies(basis.slice), basis)
-        chosen, basis.other_revenue = currency.choose_currency(basis.slice, rows)
-        basis.slice = replace(basis.slice, currency=chosen)
-        return basis.slice
+    async def _kept(
+        self,
+        spec: object,
+        reach: Slice,
+        shape: TypeAdapter[Answer[_T]],
+        make: "Callable[[_Asked], Awaitable[_T]]",
+        *,
+        part: Slice | None = None,
+    ) -> Answer[_T]:
+        """Answer from what is kept. ``reach`` is what the answer depends on, ``part`` what it is about, if less."""
+        began = time.monotonic()
+        asked = self._asked(part or reach)
 
-    async def _rows(self, statement: Statement, basis: Basis) -> Rows:
+        async def made() -> Answer[_T]:
+            value = await make(asked)
+            return Answer(value, asked.basis())
+
+        kept = await self._kept_under(spec, reach, asked.watermark_time)
+        answer, is_cached = await self._results.get(kept, shape, made)
+        if not is_cached:
+            return answer
+        elapsed = time.monotonic() - began
+        return replace(answer, basis=replace(answer.basis, is_cached=True, rows_read=0, elapsed_seconds=elapsed))
+
+    async def _kept_under(self, spec: object, reach: Slice, watermark_time: datetime | None) -> Kept:
+        """Decide how long an answer stays true: days that are over change seldom, and the store tells when."""
+        organization_id = reach.organization_id
+        today = watermark_time and watermark_time.replace(hour=0, minute=0, second=0, microsecond=0)
+        if watermark_time is None or today is None or reach.end_time > today:
+            moment = 0 if watermark_time is None else int(watermark_time.timestamp() * 1000) // _FRESH_MS
+            return Kept(organization_id, spec, ("fresh", moment), FRESH_SECONDS)
+        days = reach.start_time.date(), (reach.end_time - timedelta(milliseconds=1)).date()
+        statement = compile_version(organization_id, days, since=self._clock.now() - _REMEMBERED)
+        (row,) = (await self._reader.rows(statement)).rows
+        return Kept(organization_id, spec, ("settled", tuple(map(str, row))), SETTLED_SECONDS)
+
+
+class _Asked:
+    """The statements of one question, and what they read."""
+
+    def __init__(self, reader: ReadingReader, part: Slice, watermark_time: datetime | None) -> None:
+        self._reader = reader
+        self._began = time.monotonic()
+        self._rows_read = 0
+        self._other_revenue: tuple[tuple[str, Decimal], ...] = ()
+        self.slice = part
+        self.watermark_time = watermark_time
+
+    async def rows(self, statement: Statement) -> Rows:
         if len(statement.sql) > _LONGEST_TEXT:
             raise QueryLimitError(
                 f"the question has {len(statement.sql):,} characters of SQL; the limit is {_LONGEST_TEXT:,}: use fewer"
                 " conditions"
             )
         rows = await self._reader.rows(statement)
-        basis.rows_read += rows.rows_read
-        basis.elapsed_seconds += rows.elapsed_seconds
+        self._rows_read += rows.rows_read
         return rows
 
+    async def choose_currency(self) -> None:
+        """Find out which currency amounts are in."""
+        rows = await self.rows(currency.compile_currencies(self.slice))
+        chosen, others = currency.choose_currency(self.slice, rows)
+        self.slice, self._other_revenue = replace(self.slice, currency=chosen), tuple(others.items())
 
-def _is_known(spec: JourneySpec) -> Statement:
-    return journey.compile_is_known(spec.slice.organization_id, spec.user_id)
+    def basis(self) -> Basis:
+        part = self.slice
+        return Basis(
+            part.start_time,
+            part.end_time,
+            part.time_zone,
+            part.currency,
+            self._other_revenue,
+            self.watermark_time,
+            self._rows_read,
+            time.monotonic() - self._began,
+        )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from analytics_svc.behavior.columns import ACTOR, actor_columns
 from analytics_svc.behavior.period import Period
 from analytics_svc.slice import Slice
 from analytics_svc.statement import Rows, Statement, condition_of
@@ -122,12 +123,12 @@ SELECT cohort, hit.1 AS bucket, count(), sum(hit.2)
 FROM (
     SELECT minIf(period, is_start) AS cohort, {hits} AS hits
     FROM (
-        SELECT user_id AS actor, event_time, {spec.period.expression} AS period, {amount} AS amount,
+        SELECT {actor_columns("user_id")}, event_time, {spec.period.expression} AS period, {amount} AS amount,
             {starts} AS is_start, {returns} AS is_return
         FROM events PREWHERE {condition.prewhere}
         WHERE user_id != '' AND {condition.where} AND (is_start OR is_return)
     )
-    GROUP BY actor
+    GROUP BY {ACTOR}
     HAVING countIf(is_start) > 0
 )
 ARRAY JOIN arrayConcat([({_MEMBERS}, {_zero(spec)})], {_bucketed(spec)}) AS hit

@@ -55,10 +55,18 @@ _KINDS = {
 _METRICS = {metric.value: metric for metric in RetentionMetric}
 
 
+_MINUTE, _MILLISECOND = timedelta(minutes=1), timedelta(milliseconds=1)
+
+
+def end_of_minute(now: datetime) -> datetime:
+    """Return the last instant of this minute: "until now" is until then, and so long the question is the same."""
+    return now.replace(second=0, microsecond=0) + _MINUTE - _MILLISECOND
+
+
 def funnel_from_pb(request: pb.QueryFunnelRequest, *, organization_id: str, now: datetime) -> FunnelSpec:
     """Read a funnel. Raise InvalidArgumentError that names everything that is wrong."""
     violations: list[Violation] = []
-    part = slice_from_pb(request.slice, organization_id=organization_id, now=now, violations=violations)
+    part = slice_from_pb(request.slice, organization_id=organization_id, now=end_of_minute(now), violations=violations)
     steps = _steps_from_pb(request.steps, violations)
     window = _length_from_pb(
         request.window if request.HasField("window") else None, DEFAULT_WINDOW, LONGEST_WINDOW, "window", violations
@@ -88,7 +96,7 @@ def funnel_from_pb(request: pb.QueryFunnelRequest, *, organization_id: str, now:
 def retention_from_pb(request: pb.QueryRetentionRequest, *, organization_id: str, now: datetime) -> RetentionSpec:
     """Read a retention matrix. Raise InvalidArgumentError that names everything that is wrong."""
     violations: list[Violation] = []
-    part = slice_from_pb(request.slice, organization_id=organization_id, now=now, violations=violations)
+    part = slice_from_pb(request.slice, organization_id=organization_id, now=end_of_minute(now), violations=violations)
     start = come_back = None
     if request.HasField("start_predicate"):
         start = predicate_from_pb(request.start_predicate, path="start_predicate", violations=violations)
@@ -140,7 +148,7 @@ def journeys_from_pb(request: pb.ListJourneysRequest, *, organization_id: str, n
 def paths_from_pb(request: pb.QueryPathsRequest, *, organization_id: str, now: datetime) -> PathSpec:
     """Read which paths. Raise InvalidArgumentError that names everything that is wrong."""
     violations: list[Violation] = []
-    part = slice_from_pb(request.slice, organization_id=organization_id, now=now, violations=violations)
+    part = slice_from_pb(request.slice, organization_id=organization_id, now=end_of_minute(now), violations=violations)
     dimension = _dimension_from_pb(request.dimension or _DEFAULT_DIMENSION, violations)
     lookback = _length_from_pb(
         request.lookback if request.HasField("lookback") else None,

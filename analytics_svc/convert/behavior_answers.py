@@ -64,20 +64,20 @@ def paths_to_pb(paths: Sequence[Path], path_count: int, basis: Basis) -> pb.Quer
 
 def info_to_pb(basis: Basis) -> report_pb2.ResultInfo:
     """Write what an answer rests on."""
-    part = basis.slice
     return report_pb2.ResultInfo(
         watermark_time=instant_to_pb(basis.watermark_time) if basis.watermark_time else None,
         time_range=time_range_pb2.TimeRange(
-            start_time=instant_to_pb(part.start_time), end_time=instant_to_pb(part.end_time)
+            start_time=instant_to_pb(basis.start_time), end_time=instant_to_pb(basis.end_time)
         ),
-        time_zone=part.time_zone,
-        currency=part.currency,
+        time_zone=basis.time_zone,
+        currency=basis.currency,
         other_revenue=[
-            money_pb2.Money(amount_micros=micros(amount), currency=code) for code, amount in basis.other_revenue.items()
+            money_pb2.Money(amount_micros=micros(amount), currency=code) for code, amount in basis.other_revenue
         ],
         sources=["events"],
         rows_read=basis.rows_read,
         elapsed_seconds=basis.elapsed_seconds,
+        is_cached=basis.is_cached,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from uuid import NAMESPACE_OID, UUID, uuid5
 
 from analytics_svc.mapping import ActiveMapping
 from analytics_svc.projection.arrival import Arrival
@@ -35,11 +36,18 @@ LINK_ROUTE = "in"
 SERVER_ROUTES = frozenset({"postback", "events", "batch", "rpc"})
 """Programs may send these."""
 UNREADABLE = "unreadable"
+EARLIEST_MS, LATEST_MS = 1_577_836_800_000, 4_102_444_799_999
+"""2020 and 2099: capture_svc stores no other time, and one would make a partition of its own."""
 _SCHEMES = (b"http://", b"https://", b"android-app://", b"ios-app://", b"//")
 
 
 def read_event(arrival: Arrival, mappings: Sequence[ActiveMapping], enricher: Enricher) -> Row:
-    """Return the row of an event; ``mappings`` are those of its organisation, the oldest first."""
+    """Return the row of an event; ``mappings`` are those of its organisation, the oldest first.
+
+    Raise ValueError for a time that no gateway's clock has.
+    """
+    if not EARLIEST_MS <= arrival.event_time_ms <= LATEST_MS:
+        raise ValueError("an event of no time")
     headers = first_values(header_pairs(arrival.headers))
     pairs, parameters = _parameters(arrival, headers)
     referrer, page, parameters = _referrer(arrival, headers, parameters)
@@ -53,7 +61,8 @@ def read_event(arrival: Arrival, mappings: Sequence[ActiveMapping], enricher: En
         found = aliases.resolve(parameters)
         traffic = read_traffic(found, parameters, referrer, own_hosts)
     row = _plain(arrival, headers, pairs)
-    row.referer, row.external_click_id = referrer, _external_click_id(arrival, found, chosen)
+    row.referer = referrer
+    _put_external_click_id(row, arrival, found, chosen)
     row.mapping_versions = tuple(mapping.label for mapping in chosen)
     _put_traffic(row, traffic)
     _put_client(row, arrival, headers, enricher)
@@ -68,8 +77,13 @@ def read_event(arrival: Arrival, mappings: Sequence[ActiveMapping], enricher: En
 
 
 def unreadable(arrival: Arrival) -> Row:
-    """Return the row of an event whose reading failed: what the gateway said of it."""
+    """Return the row of an event whose reading failed: what the gateway said of it, in a form that a column takes."""
     row = _plain(arrival, {}, [])
+    try:
+        row.event_id = str(UUID(arrival.event_id))
+    except ValueError:
+        row.event_id = str(uuid5(NAMESPACE_OID, f"{arrival.organization_id}/{arrival.event_id}"))
+    row.event_time = min(max(arrival.event_time_ms, EARLIEST_MS), LATEST_MS)
     row.external_click_id = arrival.external_click_id[:LONGEST_ID_BYTES]
     row.marks = tuple(dict.fromkeys([*arrival.marks, UNREADABLE]))
     return row
@@ -166,13 +180,16 @@ def marks_of(parameters: Parameters) -> list[str]:
     return [mark for mark, names in odd.items() if names]
 
 
-def _external_click_id(arrival: Arrival, found: Mapping[str, Found], chosen: Sequence[ActiveMapping]) -> bytes:
+def _put_external_click_id(
+    row: Row, arrival: Arrival, found: Mapping[str, Found], chosen: Sequence[ActiveMapping]
+) -> None:
     """A mapping knows best; then the gateway, which read it from the whole request."""
-    told = found.get("external_id")
+    told, by_gateway = found.get("external_id"), arrival.external_click_id[:LONGEST_ID_BYTES]
     mapped = {mapping.parameters["external_id"].encode() for mapping in chosen if "external_id" in mapping.parameters}
     if told and told.name.lower() in mapped:
-        return id_of(told)
-    return arrival.external_click_id[:LONGEST_ID_BYTES] or id_of(told)
+        row.external_click_id, row.gateway_click_id = id_of(told), by_gateway
+    else:
+        row.external_click_id = by_gateway or id_of(told)
 
 
 def _put_traffic(row: Row, traffic: Traffic) -> None:

@@ -19,6 +19,8 @@ class Row:
     marks: tuple[str, ...] = ()
     click_id: str = ""
     external_click_id: bytes = b""
+    gateway_click_id: bytes = b""
+    """What the gateway took for it, where a mapping knew better."""
     user_id: str = ""
     source: str = ""
     medium: str = ""

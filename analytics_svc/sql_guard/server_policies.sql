@@ -8,7 +8,8 @@
 -- A server must be recent enough to have no known way around row policies: at least 26.7.6.5, 26.6.4.10, 26.5.8.18 or
 -- 26.3.22.6 (mergeTreeIndex, mergeTreeProjection, loop, FINAL with deferred policies).
 
--- 1. Roles. One per organisation, `trellis_tenant_<organisation>`, is made with the organisation (section 6).
+-- 1. Roles. One per organisation, `trellis_tenant_<organisation>`, is made with the organisation
+-- (server_policies_of_organization.sql).
 CREATE ROLE IF NOT EXISTS trellis_tenant;
 
 -- 2. Limits: the guard sends smaller ones with each query; these hold for whatever comes without. `readonly = 2` lets a
@@ -49,35 +50,39 @@ CREATE USER IF NOT EXISTS trellis_tenant_reader
     DEFAULT ROLE NONE
     SETTINGS PROFILE trellis_tenant;
 
--- 4. SELECT on the tables that tenants' views are made of, and on nothing else. What is not granted is refused: no
--- SOURCES (url, file, s3, remote …), no dictGet, no CREATE TEMPORARY TABLE, no KILL, no SHOW, no INTROSPECTION.
+-- 4. SELECT on the table that tenants' views are made of, and on nothing else. What is not granted is refused: no
+-- SOURCES (url, file, s3, remote …), no dictGet, no CREATE TEMPORARY TABLE, no KILL of others' queries, no SHOW, no
+-- INTROSPECTION.
 REVOKE ALL ON *.* FROM trellis_tenant;
 GRANT SELECT ON ${database}.events TO trellis_tenant;
 
--- 5. Rows. A user whom no policy of a table names may read all of it (users_without_row_policies_can_read_rows), so the
--- reader has no role of its own and gets the tables only through an organisation's role, which policies name (section 6).
--- RESTRICTIVE, because permissive policies are joined by OR: one more would widen what is seen. The service itself:
+-- 5. Rows. The reader has no role of its own and gets `events` only through an organisation's role, whose policies stand
+-- in server_policies_of_organization.sql. Every other table is closed to tenants, roll-ups too, should a grant on it ever
+-- be given by mistake: RESTRICTIVE policies are joined by AND. A test compares the list with the migrations.
+CREATE ROW POLICY IF NOT EXISTS trellis_closed ON
+    ${database}.cursors,
+    ${database}.intents,
+    ${database}.rollup_minute,
+    ${database}.rollup_day,
+    ${database}.rollup_unique,
+    ${database}.operations,
+    ${database}.mappings,
+    ${database}.mapping_activations,
+    ${database}.retentions,
+    ${database}.click_keys,
+    ${database}.reference_keys
+    AS RESTRICTIVE FOR SELECT USING 0 TO trellis_tenant;
+
+-- 6. The service itself: where a table has a policy, whom none names sees nothing.
 CREATE ROW POLICY IF NOT EXISTS trellis_service ON ${database}.* AS PERMISSIVE FOR SELECT
     USING 1 TO ${analytics_svc_user};
-
--- 6. With each organisation, in this order, the name quoted by the caller. The connection that runs its queries says
--- SET ROLE `trellis_tenant_${organization_id}`, by the `role` parameter of the HTTP interface.
---
---   CREATE ROLE IF NOT EXISTS `trellis_tenant_${organization_id}`;
---   CREATE ROW POLICY IF NOT EXISTS `tenant_${organization_id}` ON ${database}.events AS PERMISSIVE FOR SELECT
---       USING organization_id = '${organization_id}' TO `trellis_tenant_${organization_id}`;
---   CREATE ROW POLICY IF NOT EXISTS `only_${organization_id}` ON ${database}.events AS RESTRICTIVE FOR SELECT
---       USING organization_id = '${organization_id}' TO `trellis_tenant_${organization_id}`;
---   GRANT trellis_tenant TO `trellis_tenant_${organization_id}`;
---   GRANT `trellis_tenant_${organization_id}` TO trellis_tenant_reader;
---   ALTER USER trellis_tenant_reader DEFAULT ROLE NONE;
 
 -- 7. Per organisation and hour, told apart by the quota key that the service sends.
 CREATE QUOTA IF NOT EXISTS trellis_tenant KEYED BY client_key
     FOR INTERVAL 1 HOUR MAX queries = 10000, errors = 2000, read_rows = 200000000000, execution_time = 7200
     TO trellis_tenant_reader;
 
--- 8. To be run at every start-up; an answer other than no rows means that a table is readable without a policy.
+-- 8. Afterwards, and after every release: an answer other than no rows means that a table is readable without a policy.
 --
---   SELECT database, table FROM system.grants WHERE role_name = 'trellis_tenant' AND access_type = 'SELECT'
---       AND (database, table) NOT IN (SELECT database, table FROM system.row_policies WHERE is_restrictive);
+--   SELECT database, name FROM system.tables WHERE database = '${database}' AND name != 'schema_migrations'
+--       AND (database, name) NOT IN (SELECT database, table FROM system.row_policies WHERE is_restrictive);

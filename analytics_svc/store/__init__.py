@@ -1,10 +1,12 @@
 """What the store of the reading promises."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from analytics_svc.mapping import ActiveMappings, MappingVersion
+from analytics_svc.operation import Kind, Operation
 from analytics_svc.statement import Rows, Statement
 
 
@@ -117,4 +119,60 @@ class MappingStore(Protocol):
 
     async def active(self) -> ActiveMappings:
         """Return every version that holds, each organisation's in the order in which its mappings were made."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OperationPosition:
+    """A place in a list of operations: just after this one."""
+
+    create_time: datetime
+    operation_id: str
+
+
+class OperationStore(Protocol):
+    """Operations of all organisations and of the operator. One process at a time writes to it.
+
+    Every method raises UnavailableError while the store does not do its work, and works again by itself once it can.
+    """
+
+    async def put(self, operation: Operation) -> None:
+        """Keep an operation, in the place of what was kept of the same id; durable once this returns."""
+        ...
+
+    async def get(self, operation_id: str) -> Operation | None:
+        """Return an operation as it was put last; None where there is none."""
+        ...
+
+    async def open(self) -> list[Operation]:
+        """Return the operations that are not over, the oldest first."""
+        ...
+
+    async def list_page(
+        self, organization_id: str | None, kind: Kind | None, *, after: OperationPosition | None, limit: int
+    ) -> list[Operation]:
+        """Return up to ``limit`` operations, the newest first, ids falling where the times are equal.
+
+        Of this organisation alone, and of this kind, where they are given.
+        """
+        ...
+
+
+class ReadingFacts(Protocol):
+    """What there is to say about the reading as a whole."""
+
+    async def counts_by_enrichment_version(self) -> Mapping[int, int]:
+        """Count the events by the enrichment that made them. Raise UnavailableError."""
+        ...
+
+
+class RetentionStore(Protocol):
+    """For how many days events are kept. Every method raises UnavailableError while the store does not work."""
+
+    async def put_retention(self, organization_id: str, days: int) -> None:
+        """Keep a number of days for an organisation (empty: for everybody else), 0: nothing of its own."""
+        ...
+
+    async def retention_days(self) -> Mapping[str, int]:
+        """Return the days by organisation, those of 0 left out."""
         ...

@@ -223,7 +223,7 @@ def _touched(client: "Client") -> tuple[Sequence[str], Sequence[date]]:
 def _repair(client: "Client") -> int:
     intents = open_intents(client)
     for intent in intents:
-        rollups.recount(client, intent.organization_ids, intent.days)
+        settle.repair(client, intent.organization_ids, intent.days)
         close_intent(client, intent)
     return len(intents)
 

@@ -95,7 +95,7 @@ class ClickHouseReadingReader:
 
     def _ask(self, client: "Client", statement: Statement, query_id: str) -> Rows:
         began = time.monotonic()
-        own = {"max_memory_usage": str(self._weight.memory_bytes), QUERY_ID: query_id, "query_id": query_id}
+        own = {"max_memory_usage": str(self._weight.engine_memory_bytes), QUERY_ID: query_id, "query_id": query_id}
         result = client.query(
             statement.sql,
             parameters=dict(statement.parameters),

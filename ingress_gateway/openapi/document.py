@@ -1,6 +1,16 @@
 """The whole document."""
 
-from ingress_gateway.openapi import about, access, analytics, campaigns, capture, mappings, problems, stored_events
+from ingress_gateway.openapi import (
+    about,
+    access,
+    analytics,
+    campaigns,
+    capture,
+    mappings,
+    problems,
+    stored_events,
+)
+from ingress_gateway.openapi import query as sql
 from ingress_gateway.openapi.parts import Json, query
 
 _DESCRIPTION = """\
@@ -28,6 +38,7 @@ _TAGS = {
     campaigns.TAG: "Links and where they lead.",
     stored_events.TAG: "What was captured, found again, and the account of it.",
     analytics.TAG: "What it means: reports, funnels, journeys, and the last hour.",
+    sql.TAG: "Any other question, in ClickHouse's SQL.",
     mappings.TAG: "What the parameters of your senders mean, over history too.",
     access.KEYS: "Who may do what.",
     access.DOMAINS: "Hosts under which links and pixels live.",
@@ -45,13 +56,15 @@ _HEADERS = {
     "ETag": "The version in quotes, for `If-Match`.",
     "Retry-After": "Seconds to wait before the next try.",
     "WWW-Authenticate": "How to say who you are.",
+    "X-Trellis-Query-Id": "Id of the query, for support.",
+    "X-Trellis-Watermark": "Everything received before this instant is in the answer; left out where nothing is known.",
     "Content-Disposition": "A file name to save it under.",
 }
 
 
 def openapi_document() -> Json:
     """Return the OpenAPI document of the gateway."""
-    groups = (capture, campaigns, stored_events, analytics, mappings, access, about)
+    groups = (capture, campaigns, stored_events, analytics, sql, mappings, access, about)
     return {
         "openapi": "3.1.0",
         "info": {

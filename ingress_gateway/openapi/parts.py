@@ -11,11 +11,13 @@ CAPTURE_PROBLEMS = ("UnknownSender", "SenderForbidden", "JournalFull")
 """What every route that refuses events may answer."""
 _PROBLEM_STATUS = {
     "BadRequest": "400",
+    "SqlRefused": "400",
     "Unauthenticated": "401",
     "UnknownSender": "401",
     "Forbidden": "403",
     "SenderForbidden": "403",
     "NotFound": "404",
+    "NotAcceptable": "406",
     "Conflict": "409",
     "TooLarge": "413",
     "EncodingUnsupported": "415",

@@ -69,6 +69,15 @@ RESPONSES: Json = {
         "Something about the request is wrong; each thing is named in `violations`.",
         {"INVALID_ARGUMENT": "page_size: is 5000, must be a whole number from 1 to 1000"},
     ),
+    "SqlRefused": _response(
+        400,
+        "The statement is not allowed, or the engine cannot run it as it is: the text says why, where, and what is "
+        "allowed. Or something else about the request is wrong.",
+        {
+            "SQL_REFUSED": "there is no column clickid (line 1, column 8); did you mean click_id?",
+            "INVALID_ARGUMENT": "sql: is required",
+        },
+    ),
     "Unauthenticated": _response(
         401,
         "The call does not say whose it is.",
@@ -96,6 +105,11 @@ RESPONSES: Json = {
         404,
         "Nothing of that name in the key's organisation, whoever else may have one.",
         {"NOT_FOUND": "no campaign 'summer_sale'"},
+    ),
+    "NotAcceptable": _response(
+        406,
+        "`Accept` takes none of the media types that there are.",
+        {"NOT_ACCEPTABLE": "Accept names none of application/json, text/csv"},
     ),
     "Conflict": _response(
         409,

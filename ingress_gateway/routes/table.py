@@ -15,6 +15,7 @@ from ingress_gateway.routes import (
     metrics,
     operations,
     pixel,
+    query,
     roles,
     stored_events,
 )
@@ -57,6 +58,8 @@ def routes() -> list[HttpRoute]:
         *_asked("cohorts", behavior.cohorts),
         *_asked("journeys", behavior.journeys),
         *_asked("paths", behavior.paths),
+        HttpRoute(("POST",), "/api/v1/query", query.query),
+        HttpRoute(_READ, "/api/v1/query/schema", query.query_schema),
         HttpRoute(_READ, "/api/v1/mappings", mappings.list_mappings),
         HttpRoute(("POST",), "/api/v1/mappings", mappings.create_mapping),
         HttpRoute(_READ, "/api/v1/mappings/{mapping_id}", mappings.get_mapping),

@@ -23,7 +23,9 @@ pytestmark = [pytest.mark.mesh, pytest.mark.timeout(300)]
 README = Path(__file__).parents[2] / "README.md"
 HOST = {"Host": "track.acmecorp.com"}
 OWNER = {"Authorization": "Bearer wdn_sk_live_acmecorp_key"}
-CHILDREN = ("postgresql", "auth_svc", "attribution_svc", "capture_svc", "analytics_svc", "gateway-0", "gateway-1")
+CHILDREN = (
+    *("postgresql", "valkey", "auth_svc", "attribution_svc", "capture_svc", "analytics_svc", "gateway-0", "gateway-1"),
+)
 
 
 class Up:
@@ -107,6 +109,8 @@ def name_of(pid: int) -> str:
     command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
     if command[0].endswith("/postgres"):
         return "postgresql"
+    if "/valkey-server" in command[0]:  # it puts its socket behind its name
+        return "valkey"
     if "ingress_gateway" in command:
         environment = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
         return next(f"gateway-{item.partition('=')[2]}" for item in environment if item.startswith("GATEWAY_WORKER="))
@@ -281,7 +285,7 @@ async def test_ctrl_c_drains_in_order_and_the_next_start_has_it_all(mesh: list[U
     assert all_gone(pids, 0.1)
     order = [line.split(":")[0] for line in run.output.splitlines() if ": stopped" in line]
     assert sorted(order[:2]) == ["gateway-0", "gateway-1"]
-    assert order[2:] == ["analytics_svc", "attribution_svc", "auth_svc", "capture_svc", "postgresql"]
+    assert order[2:] == ["analytics_svc", "valkey", "attribution_svc", "auth_svc", "capture_svc", "postgresql"]
     mesh[0] = await asyncio.to_thread(start, data_dir)
     await event_within(mesh[0].url, "last_words", 10)
 

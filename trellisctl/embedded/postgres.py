@@ -1,12 +1,10 @@
 """PostgreSQL from the wheel: a directory, a unix socket, one database and one role per service."""
 
 import asyncio
-import hashlib
 import importlib.util
 import os
 import shutil
 import signal
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +13,12 @@ from urllib.parse import quote, urlencode
 import asyncpg
 
 from trellisctl.embedded.os_user import OsUser, let_pass, user_for_postgres
+from trellisctl.embedded.sockets import socket_directory
 from trellisctl.errors import CommandError
 from trellisctl.tether import tethered
 
 VERSION = 18
 SOCKET_NAME = ".s.PGSQL.5432"
-LONGEST_SOCKET_PATH = 103
 STOP_PATIENCE_SECONDS = 15.0
 
 
@@ -38,7 +36,7 @@ class EmbeddedPostgres:
     def __init__(self, directory: Path, *, password: str, databases: Sequence[Database]) -> None:
         self.directory = directory
         self.databases = databases
-        self.socket_directory = _socket_directory(directory)
+        self.socket_directory = socket_directory(directory, beside="run", socket_name=SOCKET_NAME)
         """Where the unix socket is: beside the data, or in a short place when that path is too long for one."""
         self._user: OsUser | None = None
         self._password = password
@@ -155,16 +153,6 @@ def _find_binaries() -> Path:
     if not places:
         raise CommandError("the embedded PostgreSQL is not installed: pip install 'trellis[embedded]'")
     return Path(places[0]) / f"pginstall{VERSION}" / "bin"
-
-
-def _socket_directory(directory: Path) -> Path:
-    """Return where the socket goes: beside the data, or in a short private place when that path is too long."""
-    name = f"trellis-{os.geteuid()}-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]}"
-    places = (directory.with_name("run"), Path(tempfile.gettempdir()) / name)
-    short = [place for place in places if len(os.fsencode(place / SOCKET_NAME)) <= LONGEST_SOCKET_PATH]
-    if not short:
-        raise CommandError(f"{directory} and TMPDIR are too long for a socket: choose a shorter one of them")
-    return short[0]
 
 
 def _make_private(directory: Path, user: OsUser | None) -> None:

@@ -40,6 +40,7 @@ class DataDirectory:
         self.postgres = self.path / "postgres"
         self.capture = self.path / "clickhouse" / "capture"
         self.analytics = self.path / "clickhouse" / "analytics"
+        self.valkey = self.path / "valkey"
         self.gateway = self.path / "gateway"
         self.secrets_file = self.path / "secrets.json"
         self.lock_file = self.path / "lock"

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from svc_runtime.settings import MeshSettings
 from trellisctl.embedded.postgres import Database, EmbeddedPostgres
+from trellisctl.embedded.valkey import EmbeddedValkey
 from trellisctl.installation import Installation
 from trellisctl.up.child import ChildSpec
 from trellisctl.up.data_directory import DataDirectory, Secrets
@@ -20,7 +21,8 @@ DEFAULT_DATA_DIR = Path(".trellis")
 DEFAULT_HTTP_HOST = "127.0.0.1"
 DEFAULT_HTTP_PORT = 8080
 POSTGRES = "postgresql"
-GATEWAY_STAGE, ANALYTICS_STAGE, ATTRIBUTION_STAGE, AUTH_STAGE, CAPTURE_STAGE, POSTGRES_STAGE = range(6)
+VALKEY = "valkey"
+GATEWAY_STAGE, ANALYTICS_STAGE, VALKEY_STAGE, ATTRIBUTION_STAGE, AUTH_STAGE, CAPTURE_STAGE, POSTGRES_STAGE = range(7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +89,14 @@ class _Planner:
                 password=self._secrets.postgres_password,
                 databases=[self._warden, self._attribution],
             )
+        valkey = None if given.get("ANALYTICS_REDIS_URL") else EmbeddedValkey(self._directory.valkey)
         return [
             *([self._postgres(postgres)] if postgres else []),
+            *([self._valkey(valkey)] if valkey else []),
             self._auth(postgres),
             self._attribution_svc(postgres),
             self._capture(),
-            self._analytics(),
+            self._analytics(valkey),
             *(self._gateway(index) for index in range(self._options.workers)),
         ]
 
@@ -125,6 +129,16 @@ class _Planner:
             kill_signal=signal.SIGQUIT,
         )
 
+    def _valkey(self, valkey: EmbeddedValkey) -> ChildSpec:
+        return ChildSpec(
+            name=VALKEY,
+            command=valkey.command,
+            environment=self._environment({}),
+            probe=valkey.problem,
+            drain_stage=VALKEY_STAGE,
+            prepare=valkey.prepare,
+        )
+
     def _auth(self, postgres: EmbeddedPostgres | None) -> ChildSpec:
         own = {
             "AUTH_LISTEN": self._targets["auth"],
@@ -154,14 +168,15 @@ class _Planner:
         }
         return self._service("capture_svc", "capture", own, CAPTURE_STAGE)
 
-    def _analytics(self) -> ChildSpec:
+    def _analytics(self, valkey: EmbeddedValkey | None) -> ChildSpec:
         own = {
             "ANALYTICS_LISTEN": self._targets["analytics"],
             "ANALYTICS_CLICKHOUSE_DSN": self._clickhouse("ANALYTICS_CLICKHOUSE_DSN", self._directory.analytics),
             "ANALYTICS_CAPTURE_TARGET": self._targets["capture"],
             "ANALYTICS_AUTH_TARGET": self._targets["auth"],
+            "ANALYTICS_REDIS_URL": self._inherited.get("ANALYTICS_REDIS_URL") or (valkey.url if valkey else ""),
         }
-        return self._service("analytics_svc", "analytics", own, ANALYTICS_STAGE)
+        return self._service("analytics_svc", "analytics", own, ANALYTICS_STAGE, needs=(VALKEY,) if valkey else ())
 
     def _gateway(self, index: int) -> ChildSpec:
         own = {

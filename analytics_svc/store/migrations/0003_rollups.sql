@@ -1,5 +1,6 @@
 -- Counts of `events`, which answer dashboards. They are made of `events` alone and agree with it at all times.
--- Unique counts are mergeable states of the same function that a query over `events` uses, so both give the same number.
+-- Unique counts are mergeable states of the same function that a report over `events` uses (analytics_svc/metric.py), so
+-- both give the same number.
 CREATE TABLE IF NOT EXISTS rollup_minute
 (
     organization_id LowCardinality(String),
@@ -14,9 +15,7 @@ CREATE TABLE IF NOT EXISTS rollup_minute
     clicks          SimpleAggregateFunction(sum, UInt64) CODEC(ZSTD),
     conversions     SimpleAggregateFunction(sum, UInt64) CODEC(ZSTD),
     revenue         SimpleAggregateFunction(sum, Decimal(38, 6)) CODEC(ZSTD),
-    cost            SimpleAggregateFunction(sum, Decimal(38, 6)) CODEC(ZSTD),
-    users           AggregateFunction(uniqCombined64, String) CODEC(ZSTD),
-    sessions        AggregateFunction(uniqCombined64, String) CODEC(ZSTD)
+    cost            SimpleAggregateFunction(sum, Decimal(38, 6)) CODEC(ZSTD)
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(minute)
@@ -55,8 +54,8 @@ CREATE TABLE IF NOT EXISTS rollup_unique
     time            DateTime('UTC') CODEC(Delta, ZSTD),
     value           String CODEC(ZSTD),
     is_bot          UInt8,
-    users           AggregateFunction(uniqCombined64, String) CODEC(ZSTD),
-    sessions        AggregateFunction(uniqCombined64, String) CODEC(ZSTD)
+    users           AggregateFunction(uniqCombined64(14), String) CODEC(ZSTD),
+    sessions        AggregateFunction(uniqCombined64(14), String) CODEC(ZSTD)
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(time)

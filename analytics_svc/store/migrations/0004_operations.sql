@@ -3,12 +3,17 @@ CREATE TABLE IF NOT EXISTS operations
 (
     operation_id     String,
     revision         UInt64,
-    -- '': of the operator.
+    -- Whose events are made again; '': everybody's.
     organization_id  String,
     kind             LowCardinality(String),
     state            LowCardinality(String),
     mapping_id       String,
     mapping_version  UInt32,
+    -- Only months with events received within them; NULL: without that end.
+    span_start       Nullable(DateTime64(3, 'UTC')),
+    span_end         Nullable(DateTime64(3, 'UTC')),
+    -- 1: the totals are known.
+    is_planned       UInt8,
     total_months     Array(Date),
     done_months      Array(Date),
     total_events     UInt64,

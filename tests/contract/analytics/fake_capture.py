@@ -24,30 +24,33 @@ MONTH_END_MS = 1_767_225_600_000
 
 
 def make_event(number: int, *, journal_id: str = "a" * 32) -> event_pb2.Event:
-    """Return an event with every field filled; the same number gives the same event."""
+    """Return a click, or of every five the postback of one, with every field filled; a number gives one event."""
+    is_postback = number % 5 == 4
+    click = number - number % 15
+    query = f"n={number}&cost=0.01&utm_source=s{number % 3}&x=".encode() + b"\xff\x00\xfe"
     return event_pb2.Event(
         organization_id=f"org_{number % 3}",
         event_id=f"019b76da-a800-7000-8000-{number:012x}",
         event_time_ms=MONTH_END_MS + (number % 7 - 3) * 400,
-        event_type=b"click",
-        route="in",
+        event_type=b"purchase" if is_postback else b"click",
+        route="postback" if is_postback else "in",
         method="GET",
-        target=f"/in/sale?n={number}&x=".encode() + b"\xff\x00\xfe",
+        target=f"/postback?click_id=click{click}&amount=9.99&cur=EUR".encode() if is_postback else b"/in/sale?" + query,
         http_version="1.1",
-        headers=b"Host: t.example\r\nX: \xff\r\n",
-        body=b"\x00" * (number % 5),
+        headers=b"Host: t.example\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:126.0) Firefox/126\r\nX: \xff\r\n",
+        body=b"",
         peer_address="198.51.100.42:1",
         ip="198.51.100.42",
         scheme="https",
         host=b"t.example",
-        click_id=f"click{number}",
+        click_id="" if is_postback else f"click{number}",
         external_click_id=f"fb_{number}".encode(),
-        user_id=f"usr_{number}",
+        user_id="" if is_postback else f"usr_{number % 11}",
         campaign_id="cmp_1",
         campaign_version=3,
         location=b"https://shop.example/",
         status=302,
-        marks=["late", "test"][: number % 3],
+        marks=["late", "odd"][: number % 3],
         trace_id="0" * 32,
         journal_id=journal_id,
         sequence=number + 1,

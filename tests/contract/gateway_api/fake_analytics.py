@@ -69,6 +69,19 @@ def now(number: int = 0) -> realtime.Realtime:
     )
 
 
+def sql_answer(*rows: bytes, row_count: int = 2) -> list[Any]:
+    """Return the messages of an answer whose rows come in these pieces."""
+    columns = [sql.SqlColumn(name="source", type="String"), sql.SqlColumn(name="clicks", type="UInt64")]
+    header = sql.SqlHeader(query_id="5f0c2b9e-6c1b-4a57-9a3e-0c5f8e1d2a34", columns=columns, watermark_time=stamp())
+    summary = sql.SqlSummary(row_count=row_count, rows_read=8192, bytes_read=1, elapsed_seconds=0.0123)
+    pieces = rows or (b'["face', b'book", "5120"]\n', b'["go\\nogle", "871"]\n')
+    return [
+        sql.RunSqlResponse(header=header),
+        *(sql.RunSqlResponse(rows=piece) for piece in pieces),
+        sql.RunSqlResponse(summary=summary),
+    ]
+
+
 class FakeAnalytics(analytics_service_pb2_grpc.AnalyticsServiceServicer):
     """Answers in the shape of the question."""
 
@@ -77,6 +90,10 @@ class FakeAnalytics(analytics_service_pb2_grpc.AnalyticsServiceServicer):
         self.requests: list[Any] = []
         self.states: asyncio.Queue[realtime.Realtime | Exception] = asyncio.Queue()
         self.watcher_count = 0
+        self.sql_pieces = sql_answer()
+        """What RunSql does: send a message, raise an error, or wait for an event."""
+        self.was_left = asyncio.Event()
+        """Set when the caller of RunSql left while it waited."""
 
     async def _asked(self, request: Any, context: ServicerContext) -> str:
         organization_id = await self.does.step_in(context)
@@ -217,8 +234,20 @@ class FakeAnalytics(analytics_service_pb2_grpc.AnalyticsServiceServicer):
             self.watcher_count -= 1
 
     async def RunSql(self, request: sql.RunSqlRequest, context: ServicerContext) -> AsyncIterator[sql.RunSqlResponse]:
-        raise NotImplementedError
-        yield
+        await self._asked(request, context)
+        for piece in self.sql_pieces:
+            if isinstance(piece, Exception):
+                raise piece
+            if isinstance(piece, asyncio.Event):
+                try:
+                    await piece.wait()
+                except asyncio.CancelledError:
+                    self.was_left.set()
+                    raise
+            else:
+                yield piece
 
     async def DescribeSql(self, request: sql.DescribeSqlRequest, context: ServicerContext) -> sql.DescribeSqlResponse:
-        raise NotImplementedError
+        await self.does.step_in(context)
+        columns = [sql.SqlColumn(name="source", type="LowCardinality(String)")]
+        return sql.DescribeSqlResponse(tables=[sql.SqlTable(name="events", description="An event.", columns=columns)])

@@ -130,16 +130,16 @@ class Mesh:
 
 @contextlib.asynccontextmanager
 async def running_mesh(
-    directory: Path, *, telemetry: TelemetrySettings = QUIET, **settings: Any
+    directory: Path, *, telemetry: TelemetrySettings = QUIET, reading: Any = None, **settings: Any
 ) -> AsyncIterator[Mesh]:
-    """Run a gateway on ``directory`` and the services behind it."""
+    """Run a gateway on ``directory`` and the services behind it; ``reading`` is an AnalyticsService that is no fake."""
     attribution, warden, capture = FakeAttribution(), FakeWarden(), FakeCapture()
     projection, analytics = FakeProjection(), FakeAnalytics()
     furnish(attribution, warden, capture, projection, analytics)
 
     def serve_reading(server: Any) -> None:
         add_ProjectionServiceServicer_to_server(projection, server)
-        add_AnalyticsServiceServicer_to_server(analytics, server)
+        add_AnalyticsServiceServicer_to_server(reading or analytics, server)
 
     async with contextlib.AsyncExitStack() as stack:
         servers = {
@@ -150,8 +150,8 @@ async def running_mesh(
         }
         targets = {f"{name}_target": f"127.0.0.1:{port}" for name, (_, port) in servers.items()}
         stack.enter_context(_interpreter_as_it_was())
-        own = {"data_dir": directory, "http_port": 0, "key_pepper": SecretStr(PEPPER), "batch_ms": 10, **settings}
-        gateway = await build(MESH, telemetry, GatewaySettings(**targets, **own), stack)
+        own = {"data_dir": directory, "http_port": 0, "key_pepper": SecretStr(PEPPER), "batch_ms": 10}
+        gateway = await build(MESH, telemetry, GatewaySettings(**{**targets, **own, **settings}), stack)
         host, port = await serve(gateway, stack)
         await _until_known(gateway)
         session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))

@@ -1,6 +1,7 @@
 """What a client asks of reports reaches analytics_svc as it was meant, and comes back in the specification's shape."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -8,10 +9,12 @@ import orjson
 import pytest
 
 from analytics_svc.dimension import DIMENSIONS as OF_THE_SERVICE
+from analytics_svc.metric import METRICS, Unit
+from ingress_gateway.routes.analytics import reports
 from ingress_gateway.routes.analytics.question import DIMENSIONS
 from svc_runtime.errors import InvalidArgumentError, QueryLimitError, RateLimitedError, Violation
 from tests.contract.gateway_api.fakes import OTHER_KEY
-from tests.contract.gateway_api.mesh import Mesh
+from tests.contract.gateway_api.mesh import Mesh, running_mesh
 from trellis.analytics.v1 import behavior_pb2 as behavior
 from trellis.analytics.v1 import report_pb2 as report
 from trellis.type.v1 import predicate_pb2 as predicate
@@ -44,6 +47,12 @@ def asked(mesh: Mesh) -> Any:
 
 async def test_the_gateway_knows_every_dimension_of_the_service() -> None:
     assert set(DIMENSIONS) | {"currency"} == set(OF_THE_SERVICE)
+
+
+async def test_the_gateway_rounds_the_percentages_of_the_service() -> None:
+    percentages = {metric.name for metric in METRICS.values() if metric.unit is Unit.PERCENT}
+    assert percentages == {name for name in METRICS if name.endswith("_rate")}
+    assert set(METRICS) >= {*reports.METRICS, *reports.LINES}
 
 
 async def test_a_campaign_answers_in_the_shape_of_the_specification(mesh: Mesh) -> None:
@@ -358,7 +367,12 @@ async def test_a_long_filter_goes_by_a_body(mesh: Mesh) -> None:
     assert len(asked(mesh).slice.filter.condition.values) == 10_000
 
 
-async def test_a_report_may_take_as_long_as_a_query_may(mesh: Mesh) -> None:
-    await mesh.get(f"{ROOT}/sources")
-    (metadata,) = mesh.analytics.does.metadata
-    assert metadata["authorization"].startswith("Bearer ")
+@pytest.mark.asyncio(loop_scope="function")
+async def test_a_report_may_take_as_long_as_the_setting_says(tmp_path: Path) -> None:
+    async with running_mesh(tmp_path, query_seconds=0.3, api_seconds=0.01) as mesh:
+        mesh.analytics.does.delay_seconds = 0.1
+        assert (await mesh.get(f"{ROOT}/sources")).status == 200
+        mesh.analytics.does.delay_seconds = 5.0
+        answer = await mesh.get(f"{ROOT}/sources")
+        assert (answer.status, answer.reason) == (504, "DEADLINE_EXCEEDED")
+        assert answer.json["detail"] == "the service behind this call did not answer within 0.3 s"

@@ -81,9 +81,7 @@ def test_every_reason_is_told_and_none_is_made_up() -> None:
             r"\b[A-Z]+(?:_[A-Z]+)+\b|\bINTERNAL\b|\bUNAVAILABLE\b", str(DESCRIPTION.document["components"]["responses"])
         )
     )
-    assert told <= known
-    # No limit on rates yet.
-    assert known - told == {"RATE_LIMITED"}
+    assert told == known
 
 
 def test_what_is_written_once_is_used() -> None:

@@ -36,7 +36,7 @@ def module_of(child: ChildSpec) -> str:
 def test_the_store_the_services_and_each_worker_run(tmp_path: Path) -> None:
     names = [child.name for child in plan(tmp_path, workers=3).children]
     assert names == [
-        *("postgresql", "auth_svc", "attribution_svc", "capture_svc", "analytics_svc"),
+        *("postgresql", "valkey", "auth_svc", "attribution_svc", "capture_svc", "analytics_svc"),
         *("gateway-0", "gateway-1", "gateway-2"),
     ]
 
@@ -46,7 +46,9 @@ def test_every_setting_that_is_passed_exists_and_every_required_one_is_passed(se
     known = service_variables(service)
     required = {name for name, is_required in known.items() if is_required}
     children = [
-        child for child in plan(tmp_path).children if child.name != "postgresql" and module_of(child) == service
+        child
+        for child in plan(tmp_path).children
+        if child.name not in {"postgresql", "valkey"} and module_of(child) == service
     ]
     assert children
     for child in children:
@@ -85,7 +87,7 @@ def test_workers_know_who_they_are(tmp_path: Path) -> None:
 
 def test_the_gateways_stop_first_and_the_store_last(tmp_path: Path) -> None:
     stages = {name: child.drain_stage for name, child in by_name(plan(tmp_path)).items()}
-    order = ["gateway-0", "analytics_svc", "attribution_svc", "auth_svc", "capture_svc", "postgresql"]
+    order = ["gateway-0", "analytics_svc", "valkey", "attribution_svc", "auth_svc", "capture_svc", "postgresql"]
     assert sorted(order, key=lambda name: stages[name]) == order
     assert len({stages[name] for name in order}) == len(order)
     assert stages["gateway-0"] == stages["gateway-1"]
@@ -96,14 +98,28 @@ def test_the_users_own_stores_take_the_place_of_the_embedded_ones(tmp_path: Path
         "AUTH_POSTGRES_DSN": "postgresql://one",
         "ATTRIBUTION_POSTGRES_DSN": "postgresql://two",
         "CAPTURE_CLICKHOUSE_DSN": "clickhouse://three",
+        "ANALYTICS_REDIS_URL": "redis://four",
     }
     children = by_name(plan(tmp_path, own))
     assert "postgresql" not in children
+    assert "valkey" not in children
+    assert children["analytics_svc"].needs == ()
+    assert children["analytics_svc"].environment["ANALYTICS_REDIS_URL"] == "redis://four"
     assert children["auth_svc"].needs == ()
     assert children["auth_svc"].environment["AUTH_POSTGRES_DSN"] == "postgresql://one"
     assert children["attribution_svc"].environment["ATTRIBUTION_POSTGRES_DSN"] == "postgresql://two"
     assert children["capture_svc"].environment["CAPTURE_CLICKHOUSE_DSN"] == "clickhouse://three"
     assert children["analytics_svc"].environment["ANALYTICS_CLICKHOUSE_DSN"].startswith("chdb:///")
+
+
+def test_the_cache_keeps_nothing_on_disk_and_drops_what_was_not_used(tmp_path: Path) -> None:
+    children = by_name(plan(tmp_path))
+    command = children["valkey"].command()
+    options = dict(zip(command[1::2], command[2::2], strict=True))
+    assert options["--save"] == ""
+    assert (options["--appendonly"], options["--port"], options["--maxmemory-policy"]) == ("no", "0", "allkeys-lru")
+    assert children["analytics_svc"].needs == ("valkey",)
+    assert children["analytics_svc"].environment["ANALYTICS_REDIS_URL"] == f"unix://{options['--unixsocket']}"
 
 
 def test_one_own_postgresql_leaves_the_embedded_one_for_the_other(tmp_path: Path) -> None:

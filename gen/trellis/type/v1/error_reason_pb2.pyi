@@ -72,6 +72,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The query would use more than its limit, which the text names, with how to narrow it. HTTP 422, gRPC
     RESOURCE_EXHAUSTED.
     """
+    ERROR_REASON_NOT_ACCEPTABLE: _ErrorReason.ValueType  # 23
+    """The client takes none of the media types that the answer can have; the text lists them. HTTP 406, gRPC
+    INVALID_ARGUMENT.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is what clients switch on: it travels as google.rpc.ErrorInfo.reason (without its prefix, domain
@@ -127,5 +131,9 @@ ERROR_REASON_SQL_REFUSED: ErrorReason.ValueType  # 21
 ERROR_REASON_QUERY_LIMIT: ErrorReason.ValueType  # 22
 """The query would use more than its limit, which the text names, with how to narrow it. HTTP 422, gRPC
 RESOURCE_EXHAUSTED.
+"""
+ERROR_REASON_NOT_ACCEPTABLE: ErrorReason.ValueType  # 23
+"""The client takes none of the media types that the answer can have; the text lists them. HTTP 406, gRPC
+INVALID_ARGUMENT.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

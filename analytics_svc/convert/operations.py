@@ -1,0 +1,40 @@
+"""Operations between the contract and ours."""
+
+from datetime import date
+
+from analytics_svc.convert.slices import instant_to_pb
+from analytics_svc.operation import Operation, State
+from trellis.analytics.v1 import projection_service_pb2 as pb
+
+_STATES = {
+    State.RUNNING: pb.OPERATION_STATE_RUNNING,
+    State.CANCELLING: pb.OPERATION_STATE_RUNNING,
+    State.SUCCEEDED: pb.OPERATION_STATE_SUCCEEDED,
+    State.FAILED: pb.OPERATION_STATE_FAILED,
+    State.CANCELLED: pb.OPERATION_STATE_CANCELLED,
+}
+
+
+def operation_to_pb(operation: Operation) -> pb.Operation:
+    """Return an operation as callers see it."""
+    answer = pb.Operation(
+        operation_id=operation.operation_id,
+        kind=str(operation.kind),
+        state=_STATES[operation.state],
+        done_event_count=operation.done_events,
+        total_event_count=operation.total_events,
+        done_months=map(month_text, operation.done_months),
+        total_months=map(month_text, operation.total_months),
+        create_time=instant_to_pb(operation.create_time),
+        error=operation.error,
+        mapping_id=operation.mapping_id,
+        mapping_version=operation.mapping_version,
+    )
+    if operation.end_time is not None:
+        answer.end_time.CopyFrom(instant_to_pb(operation.end_time))
+    return answer
+
+
+def month_text(month: date) -> str:
+    """Write a month as `2026-03`."""
+    return f"{month:%Y-%m}"
