@@ -137,7 +137,8 @@ def classes_of(comparison: Comparison) -> Classes:
         "class_spans": "arrayCount(edge -> toUnixTimestamp64Milli(event_time) >= edge, {edges:Array(Int64)})",
         **_pair_steps(names),
         "class_route": "toString(route)",
-        "class_external": "multiIf(external_click_id = '', '', external_click_id = click_id, 'c', 'e')",
+        "class_external": f"hex({_token_of('external_click_id')})",
+        "class_gateway": f"hex({_token_of('gateway_click_id')})",
         **(_traffic_steps() if names.traffic else {}),
         **(_conversion_steps() if names.reads_conversions else {}),
     }
@@ -163,7 +164,7 @@ def classes_of(comparison: Comparison) -> Classes:
     return Classes(steps, tuple(name for name in steps if name.startswith("class_")), parameters)
 
 
-_EMPTY = {"class_pairs": "[]", "class_is_test": "0", "class_has_click_id": "0"}
+_EMPTY = {"class_pairs": "[]", "class_is_test": "0"}
 
 
 def _pair_steps(names: Names) -> dict[str, str]:
@@ -171,10 +172,6 @@ def _pair_steps(names: Names) -> dict[str, str]:
     known = "(name IN {exact:Array(String)} OR name IN {opaque:Array(String)})"
     cut = f"left(pair.2, {_LONGEST_ID_BYTES})"
     macro = f"length(pair.2) <= {LONGEST_MACRO_BYTES} AND match(pair.2, {_MACRO})"
-    token = (
-        f"concat({quoted(TOKEN)}, multiIf(value = click_id, 'c', value = external_click_id, 'e',"
-        " toString(indexOf(cuts, value))))"
-    )
     schemes = " OR ".join(f"startsWith(lower(pair.2), {quoted(scheme)})" for scheme in _SCHEMES)
     # A `ref` that is a URL is the referrer, which its host stands for.
     has_referrer = bool(names.traffic) and not names.reads_referrers
@@ -190,11 +187,21 @@ def _pair_steps(names: Names) -> dict[str, str]:
         "trimmed": f"arrayMap(pair -> (pair.1, {trimmed('pair.2')}), known)",
         "kept": (f"arraySort(arrayFilter(pair -> pair.2 != '' AND NOT ({macro}) AND NOT ({is_referrer}), trimmed))"),
         "cuts": f"arrayMap(pair -> {cut}, kept)",
+        "exact_cuts": "arrayFilter((value, pair) -> pair.1 IN {exact:Array(String)}, cuts, kept)",
         "class_pairs": (
-            f"arrayMap((pair, value) -> (pair.1, hex(if(pair.1 IN {{exact:Array(String)}}, pair.2, {token}))),"
-            " kept, cuts)"
+            "arrayMap((pair, value) -> (pair.1, hex(if(pair.1 IN {exact:Array(String)}, pair.2,"
+            f" {_token_of('value')}))), kept, cuts)"
         ),
     }
+
+
+def _token_of(value: str) -> str:
+    """Return what stands for an id or a label: what it is equal to. A value that is read as well stands for itself."""
+    return (
+        f"multiIf({value} = '' OR has(exact_cuts, {value}), {value}, {value} = click_id, {quoted(TOKEN + 'c')},"
+        f" {value} = external_click_id, {quoted(TOKEN + 'e')},"
+        f" concat({quoted(TOKEN)}, toString(indexOf(cuts, {value}))))"
+    )
 
 
 def _traffic_steps() -> dict[str, str]:
@@ -209,7 +216,7 @@ def _conversion_steps() -> dict[str, str]:
     return {
         "class_type": "hex(event_type)",
         "class_is_test": "has(marks, 'test')",
-        "class_has_click_id": "click_id != ''",
+        "class_click": f"hex({_token_of('click_id')})",
     }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analytics_svc.mapping_classes import HAS_CLICK, IN_SPAN, OWN, TOKEN, Classes
+from analytics_svc.mapping_classes import HAS_CLICK, IN_SPAN, OWN, Classes
 from analytics_svc.mapping_reading import LABELS, Reader, Reading, arrival_of_class
 from analytics_svc.statement import Statement
 from analytics_svc.store.touches import CONVERSION, IDS, NIL
@@ -85,7 +85,7 @@ class Count:
     def _reading(self, key: int, found: Row, event_time_ms: int) -> Reading:
         if key not in self._readings:
             arrival = arrival_of_class(self._organization_id, found, event_time_ms)
-            self._readings[key] = self._reader.read(arrival)
+            self._readings[key] = self._reader.read(arrival, bytes.fromhex(found["class_gateway"]))
         return self._readings[key]
 
     def _add(self, row: Row, key: tuple[int, int, int], reading: Reading, *, is_changed: bool) -> None:
@@ -139,10 +139,10 @@ def relinked_statement(classes: Classes, moved: Mapping[int, int]) -> Statement:
     """Count the conversions that go back to another click once clicks of the classes ``moved`` have another id."""
     references = f"SELECT arrayJoin(references) FROM events PREWHERE {OWN} AND {CONVERSION}"  # noqa: S608 - our own text
     new_id = (
-        "transform(class, {moved:Array(UInt64)}, {places:Array(Int32)}, toInt32(-2)) AS place,"
-        " multiIf(place = -2, external_click_id, place = -1, click_id, place = 0, '', cuts[place]) AS moved_id"
+        "transform(class, {moved:Array(UInt64)}, {places:Array(Int32)}, toInt32(-1)) AS place,"
+        " multiIf(place = -1, external_click_id, place = -2, gateway_click_id, place = 0, '', cuts[place]) AS moved_id"
     )
-    columns = ("event_id", "event_time", "click_id", "external_click_id")
+    columns = ("event_id", "event_time", "click_id", "external_click_id", "gateway_click_id")
     clicks = (
         f"SELECT event_id, event_time, click_id, {new_id} FROM ({classes.rows(f'{IN_SPAN} AND {_IS_CLICK}', *columns)})"  # noqa: S608 - our own text
         " UNION ALL SELECT event_id, event_time, click_id, 0, external_click_id"
@@ -182,20 +182,32 @@ def relinked_statement(classes: Classes, moved: Mapping[int, int]) -> Statement:
 
 
 def _place(row: Row, external_click_id: bytes) -> int:
-    """Return where an id of a class is: among its parameters, from 1; -1: its own click id; 0: nowhere known."""
-    if external_click_id == f"{TOKEN}c".encode():
-        return -1
+    """Return where an id of a class is: among its parameters, from 1; -2: with the gateway's; 0: nowhere."""
+    if external_click_id and external_click_id.hex() == row["class_gateway"].lower():
+        return -2
     values = [bytes.fromhex(value) for _, value in row["class_pairs"]]
     return values.index(external_click_id) + 1 if external_click_id in values else 0
 
 
 def sample_statement(classes: Classes, changed: Sequence[int]) -> Statement:
     """Find the newest events of some classes."""
-    texts = ", ".join(f"hex({name}) AS {name}_hex" for name in ("event_type", "host", "external_click_id"))
+    texts = ", ".join(
+        f"hex({name}) AS {name}_hex" for name in ("event_type", "host", "external_click_id", "gateway_click_id")
+    )
     maps = ", ".join(
         f"mapApply((name, value) -> (hex(name), hex(value)), {name}) AS {name}_hex" for name in ("params", "headers")
     )
-    more = ("event_id", "event_time", "event_type", "route", "host", "click_id", "external_click_id", "marks")
+    more = (
+        "event_id",
+        "event_time",
+        "event_type",
+        "route",
+        "host",
+        "click_id",
+        "external_click_id",
+        "gateway_click_id",
+        "marks",
+    )
     rows = classes.rows(f"{IN_SPAN} AND NOT ({HAS_CLICK})", *more, "params", "headers")
     return Statement(
         f"SELECT event_id, {_MS} AS event_ms, toString(route) AS route, click_id, marks, {texts}, {maps} FROM ({rows})"  # noqa: S608 - our own text

@@ -22,7 +22,7 @@ from analytics_svc.mapping_count import (
     relinked_statement,
     sample_statement,
 )
-from analytics_svc.mapping_reading import Reader, arrival_of_row, shown
+from analytics_svc.mapping_reading import Reader, Reading, arrival_of_row, shown
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.statement import Statement
 from analytics_svc.store import ReadingReader
@@ -87,7 +87,7 @@ class ReadingPreviewer:
         if not count.changed_classes:
             return ()
         rows = await self._rows(sample_statement(classes, count.changed_classes))
-        readings = [(row, reader.read(arrival_of_row(organization_id, row))) for row in rows]
+        readings = [(row, _read_row(reader, organization_id, row)) for row in rows]
         return [
             SampleChange(
                 str(row["event_id"]),
@@ -101,3 +101,7 @@ class ReadingPreviewer:
     async def _rows(self, statement: Statement) -> list[dict[str, Any]]:
         found = await self._reader.rows(statement)
         return [dict(zip(found.names, row, strict=True)) for row in found.rows]
+
+
+def _read_row(reader: Reader, organization_id: str, row: Mapping[str, Any]) -> Reading:
+    return reader.read(arrival_of_row(organization_id, row), bytes.fromhex(row["gateway_click_id_hex"]))

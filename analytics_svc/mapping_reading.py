@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import quote_from_bytes
 
-from analytics_svc.mapping_classes import TOKEN, Comparison
+from analytics_svc.mapping_classes import Comparison
 from analytics_svc.projection.arrival import Arrival
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.projection.read import read_event
@@ -28,9 +28,8 @@ LABELS = frozenset(
     }
 )
 """What a conversion takes from its click, where it takes any of them, and a mapping can change."""
-_COLUMNS = tuple(field.name for field in fields(Row) if field.name != "mapping_versions")
+_COLUMNS = tuple(field.name for field in fields(Row) if field.name not in ("mapping_versions", "gateway_click_id"))
 _MICROS = frozenset({"value", "cost"})
-_UNKNOWN = f"{TOKEN}unknown".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +62,15 @@ class Reader:
         self._enricher = enricher
         self._labels = comparison.new_labels
 
-    def read(self, arrival: Arrival) -> Reading:
-        """Read an event. ``external_click_id`` of ``arrival`` is what its row has now."""
+    def read(self, arrival: Arrival, gateway_click_id: bytes) -> Reading:
+        """Read an event.
+
+        ``external_click_id`` of ``arrival`` is what its row has now, and ``gateway_click_id`` what the gateway took for
+        it where that came from a mapping.
+        """
         before = read_event(arrival, self._comparison.before, self._enricher)
         if _is_mapped(arrival, before, self._comparison):
-            # What the gateway had read is in the raw event alone.
-            arrival = replace(arrival, external_click_id=_UNKNOWN)
+            arrival = replace(arrival, external_click_id=gateway_click_id)
             before = read_event(arrival, self._comparison.before, self._enricher)
         return Reading(before, read_event(arrival, self._comparison.after, self._enricher))
 
@@ -100,7 +102,6 @@ def arrival_of_class(organization_id: str, found: Mapping[str, Any], event_time_
         told = DEFAULT_ALIASES.resolve(parse_query(_query(pairs)))
         if referrer and "referrer" not in told:
             pairs.append((b"document_referrer", f"https://{referrer}/".encode()))
-    token = found["class_external"]
     return Arrival(
         organization_id=organization_id,
         event_id="00000000-0000-0000-0000-000000000000",
@@ -110,8 +111,8 @@ def arrival_of_class(organization_id: str, found: Mapping[str, Any], event_time_
         target=b"/?" + _query(pairs),
         headers=headers,
         host=bytes.fromhex(found.get("class_host", "")),
-        click_id=f"{TOKEN}c" if found.get("class_has_click_id") else "",
-        external_click_id=f"{TOKEN}{token}".encode() if token else b"",
+        click_id=bytes.fromhex(found.get("class_click", "")).decode("utf-8", "replace"),
+        external_click_id=bytes.fromhex(found["class_external"]),
         marks=("test",) if found.get("class_is_test") else (),
     )
 
@@ -141,7 +142,7 @@ def shown(row: Row, columns: Iterable[str]) -> dict[str, str]:
 
 
 def _text(name: str, value: Any) -> str:
-    if value is None or value == _UNKNOWN:
+    if value is None:
         return ""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")

@@ -49,6 +49,15 @@ class AnalyticsSettings(BaseSettings):
     """MMDB files of places and networks, as a JSON list; earlier ones win field by field. None: every place is unknown.
     A file that changes is taken within a minute."""
 
+    @field_validator("redis_url")
+    @classmethod
+    def _is_a_redis_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is None or not url.get_secret_value():
+            return None
+        if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("not redis://, rediss:// or unix://")
+        return url
+
     @field_validator("clickhouse_dsn", "sql_clickhouse_dsn")
     @classmethod
     def _is_a_dsn(cls, dsn: SecretStr | None) -> SecretStr | None:

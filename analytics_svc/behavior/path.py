@@ -68,9 +68,15 @@ def compile_paths(spec: PathSpec) -> Statement:
     path = f"arrayMap(touch -> touch.3, arrayFilter(touch -> {within}, touches))"
     if spec.collapses_repeats:
         path = f"arrayCompact({path})"
-    kept = "notEmpty(conversions)"
+    kept, whose = "notEmpty(conversions)", "user_id != ''"
     if spec.includes_unconverted:
         kept = f"({kept} OR arrayExists(touch -> touch.1 >= {{slice_start_ms:Int64}}, touches))"
+    else:
+        # Few visitors convert: the others' touches need not be held.
+        whose = (
+            f"user_id IN (SELECT user_id FROM events PREWHERE {condition.prewhere}"  # noqa: S608 - our own text
+            f" WHERE {condition.where} AND is_conversion = 1 AND user_id != '')"
+        )
     sql = f"""
 SELECT arraySlice({path}, -{LONGEST_PATH}) AS path,
     countIf(ending.3 = 1) AS converted, countIf(ending.3 = 0) AS unconverted, sum(ending.2), count() OVER ()
@@ -83,7 +89,7 @@ FROM (
             is_conversion = 0 AS is_touch, is_conversion = 1 AND at >= {{slice_start_ms:Int64}} AS is_ending,
             if(currency = {{currency:String}}, toDecimal128(ifNull(value, 0), 6), 0) AS amount
         FROM events PREWHERE {condition.prewhere}
-        WHERE user_id != '' AND {condition.where}
+        WHERE {whose} AND {condition.where}
             AND (is_conversion = 1 OR event_type IN {{touch_types:Array(String)}})
     )
     GROUP BY {ACTOR}

@@ -16,6 +16,8 @@ CREATE TABLE IF NOT EXISTS events
 
     click_id           String CODEC(ZSTD),
     external_click_id  String CODEC(ZSTD),
+    -- What the gateway took for it, where one of the organisation's mappings knew better.
+    gateway_click_id   String CODEC(ZSTD),
     user_id            String CODEC(ZSTD),
     session_id         String CODEC(ZSTD),
 

@@ -54,9 +54,9 @@ def test_the_kustomization_names_every_file_once() -> None:
 
 
 def test_there_is_a_workload_a_service_and_a_budget_for_each_process() -> None:
-    assert set(of_kind("Deployment", "StatefulSet")) == WORKLOADS
+    assert set(of_kind("Deployment", "StatefulSet")) == WORKLOADS | {"valkey"}
     assert set(of_kind("PodDisruptionBudget")) == WORKLOADS
-    assert set(of_kind("Service")) == WORKLOADS | {"gateway-replicas"}
+    assert set(of_kind("Service")) == WORKLOADS | {"gateway-replicas", "valkey"}
 
 
 @pytest.mark.parametrize("name", sorted(WORKLOADS))
@@ -133,7 +133,23 @@ def test_every_target_is_a_service_that_exists() -> None:
     targets = {
         item["value"] for name in WORKLOADS for item in container(name)["env"] if item["name"].endswith("_TARGET")
     }
-    assert targets == {f"dns:///{name}:{port}" for name, port in GRPC_SERVICES.items() if name != "analytics-svc"}
+    assert targets == {f"dns:///{name}:{port}" for name, port in GRPC_SERVICES.items()}
+
+
+def test_the_cache_is_reached_by_analytics_alone_and_keeps_nothing_on_disk() -> None:
+    url = next(item["value"] for item in container("analytics-svc")["env"] if item["name"] == "ANALYTICS_REDIS_URL")
+    service = of_kind("Service")["valkey"]
+    assert url == f"redis://valkey:{service['spec']['ports'][0]['port']}/0"
+    labels = of_kind("Deployment")["valkey"]["spec"]["template"]["metadata"]["labels"]
+    assert labels["app.kubernetes.io/name"] == service["spec"]["selector"]["app.kubernetes.io/name"]
+    policy = of_kind("NetworkPolicy")["valkey"]["spec"]
+    assert policy["podSelector"]["matchLabels"] == service["spec"]["selector"]
+    (rule,) = policy["ingress"]
+    assert rule["from"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "analytics-svc"}}}]
+    arguments = container("valkey")["args"]
+    options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    assert (options["--save"], options["--appendonly"]) == ("", "no")
+    assert options["--maxmemory-policy"] == "allkeys-lru"
 
 
 def test_a_gateway_replica_keeps_its_journal_on_a_volume_of_its_own() -> None:
