@@ -250,6 +250,7 @@ class FrailClient:
             self._client.command(f"{sql} WHERE toYYYYMM(event_time) = 202601", **options)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("tears", [False, True], ids=["between steps", "within the insert"])
 async def test_whoever_is_killed_at_any_step_goes_on_without_loss_or_repeat(
     make_dsn: MakeDsn, monkeypatch: pytest.MonkeyPatch, tears: bool
@@ -283,6 +284,7 @@ async def test_whoever_is_killed_at_any_step_goes_on_without_loss_or_repeat(
     check_the_rest(dsn)
 
 
+@pytest.mark.timeout(300)
 async def test_the_test_above_notices_a_store_that_keeps_its_bookmark_first(
     make_dsn: MakeDsn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,6 +299,7 @@ async def test_the_test_above_notices_a_store_that_keeps_its_bookmark_first(
         await test_whoever_is_killed_at_any_step_goes_on_without_loss_or_repeat(make_dsn, monkeypatch, tears=False)
 
 
+@pytest.mark.timeout(300)
 async def test_the_test_above_notices_a_store_that_does_not_look_what_is_there(
     make_dsn: MakeDsn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,6 +308,7 @@ async def test_the_test_above_notices_a_store_that_does_not_look_what_is_there(
         await test_whoever_is_killed_at_any_step_goes_on_without_loss_or_repeat(make_dsn, monkeypatch, tears=False)
 
 
+@pytest.mark.timeout(300)
 async def test_the_test_above_notices_a_store_that_counts_nothing_anew(
     make_dsn: MakeDsn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
