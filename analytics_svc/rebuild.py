@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from analytics_svc import metrics
 from analytics_svc.operation import Operation, Scope, State, end_of, months_within, start_of
@@ -23,6 +23,7 @@ LOCKED_READ_SECONDS = 10.0
 """Longest time to read raw events while others cannot write."""
 MOST_SPANS = 20
 MINUTE = timedelta(minutes=1)
+_T = TypeVar("_T")
 _log = get_logger(__name__)
 
 
@@ -55,15 +56,16 @@ class MonthMaker(Protocol):
         """Add those events that were not made yet, completed and counted. After ``settle``."""
         ...
 
-    async def switch(self) -> int:
-        """Let the month take the place of what is visible, roll-ups and all; return how many events of it are new.
+    async def switch(self, to_come: Collection[date]) -> int:
+        """Let the month take the place of what is visible, roll-ups and all; return how many events it has.
 
-        Nobody else writes meanwhile. Readers see every row once at any moment: the old one or the new one.
+        What other months take from it, those ``to_come`` apart, is changed too. Nobody else writes meanwhile. Readers
+        see every row once at any moment: the old one or the new one.
         """
         ...
 
-    async def abandon(self) -> None:
-        """Throw away what was made."""
+    async def resettle(self, scope: Scope) -> None:
+        """Change what a month takes from others that were made while it was to come. Nobody else writes meanwhile."""
         ...
 
 
@@ -97,7 +99,12 @@ class _Progress:
 
     journal: Journal
     operation_id: str
+    left: tuple[date, ...]
     made: dict[date, int] = field(default_factory=dict)
+
+    def to_come(self, month: date) -> tuple[date, ...]:
+        """Return the months that are made after this one."""
+        return tuple(left for left in self.left if left > month)
 
     def add(self, month: date, count: int) -> None:
         self.made[month] = self.made.get(month, 0) + count
@@ -152,11 +159,12 @@ class Rederivation:
         operation = await self._journal.read(operation_id)
         if not operation.is_planned:
             operation = await self._plan(operation)
-        progress = _Progress(self._journal, operation_id)
+        progress = _Progress(self._journal, operation_id, operation.months_left())
         scopes = [Scope(month, operation.organization_id) for month in operation.months_left()]
         async with contextlib.aclosing(self._derived(scopes, progress)) as derived:
             async for month in derived:
                 if (await self._journal.read(operation_id)).state is State.CANCELLING:
+                    await self._leave(await self._journal.read(operation_id), month.maker)
                     return
                 await self._finish(month, progress)
 
@@ -197,12 +205,18 @@ class Rederivation:
                 metrics.rederived_events.add(count)
                 progress.add(month.scope.month, count)
 
+    async def _leave(self, operation: Operation, maker: MonthMaker) -> None:
+        """Stop here: the months that do not come any more are to agree with those that are made."""
+        for month in operation.months_left() if operation.done_months else ():
+            async with self._writing():
+                await _unbroken(maker.resettle(Scope(month, operation.organization_id)))
+
     async def _finish(self, month: _Month, progress: _Progress) -> None:
         await month.maker.settle()
         for _ in range(ROUNDS_BEFORE_LOCK):
             if not await self._catch_up(month):
                 break
-        while (count := await self._switched(month)) is None:
+        while (count := await self._switched(month, progress.to_come(month.scope.month))) is None:
             await self._catch_up(month)
         progress.forget(month.scope.month)
         await self._journal.update(progress.operation_id, lambda found: _with_month(found, month.scope.month, count))
@@ -218,7 +232,7 @@ class Rederivation:
         month.mark = mark
         return bool(minutes)
 
-    async def _switched(self, month: _Month) -> int | None:
+    async def _switched(self, month: _Month, to_come: Collection[date]) -> int | None:
         """Let the month take its place while nobody writes, and return its events.
 
         None, and nothing done, where what arrived last is much, or cannot be had quickly.
@@ -232,7 +246,7 @@ class Rederivation:
             if last:
                 await month.maker.add([page.events for page in last], sum(page.event_count for page in last))
             month.mark = mark
-            count = await _unbroken(month.maker.switch())
+            count = await _unbroken(month.maker.switch(to_come))
             metrics.switch_duration.record(asyncio.get_running_loop().time() - began)
         return count
 
@@ -291,7 +305,7 @@ def _with_month(operation: Operation, month: date, event_count: int) -> Operatio
     )
 
 
-async def _unbroken(work: Awaitable[int]) -> int:
+async def _unbroken(work: Awaitable[_T]) -> _T:
     """Await ``work`` to its end also when the caller is cancelled: nobody may write before that."""
     task = asyncio.ensure_future(work)
     try:

@@ -149,19 +149,19 @@ class ClickHouseMonthMaker:
             _insert(client, own, f"SELECT * FROM {staged}")  # noqa: S608 - one of our tables
             rollups.recount(client, organization_ids, days, events=settled, prefix=self._tables.prefix)
 
-    async def switch(self) -> int:
+    async def switch(self, to_come: Collection[date]) -> int:
         """See ``MonthMaker.switch``."""
-        return await self._clickhouse.run(self._switch)
+        return await self._clickhouse.run(lambda client: self._switch(client, to_come))
 
-    def _switch(self, client: "Client") -> int:
+    def _switch(self, client: "Client", to_come: Collection[date]) -> int:
         tables, scope = self._tables, self._scope
         count = _count(client, tables.settled)
         intent = open_intent(client, *self._touched(client))
         replace_month(client, "events", tables.settled, scope)
         for rollup in rollups.ROWS:
             replace_month(client, rollup, f"{tables.prefix}{rollup}", scope)
-        settle.reconcile_month(client, tables.settled, scope)
         close_intent(client, intent)
+        settle.reconcile_month(client, tables.settled, scope, to_come=to_come)
         tables.drop(client)
         return count
 
@@ -178,9 +178,9 @@ class ClickHouseMonthMaker:
         ).result_rows[0]
         return organization_ids, days
 
-    async def abandon(self) -> None:
-        """See ``MonthMaker.abandon``."""
-        await self._clickhouse.run(self._tables.drop)
+    async def resettle(self, scope: Scope) -> None:
+        """See ``MonthMaker.resettle``."""
+        await self._clickhouse.run(lambda client: settle.resettle_month(client, scope))
 
     async def _derive(self, batches: Sequence[bytes], event_count: int) -> None:
         """Put the events' rows, of their own, into ``staged``."""

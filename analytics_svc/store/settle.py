@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from analytics_svc.operation import Scope, end_of, start_of
 from analytics_svc.store import links, rollups
+from analytics_svc.store.intents import close_intent, open_intent
 from analytics_svc.store.sessions import find_sessions
 from analytics_svc.store.settling import Page, Settling, Source
 from analytics_svc.store.touches import CONVERSION, PEOPLE, SETTLED, linked_values, own_values, replaced
@@ -65,7 +66,7 @@ def affected(client: "Client", settled: str) -> Affected:
     settling = Settling(client, "", settled)
     if not any(settling.count(name) for name in _CHANGES):
         return Affected(settled)
-    rows = " UNION ALL ".join(f"SELECT organization_id, event_time FROM <{name}>" for name in _CHANGES)
+    rows = " UNION ALL ".join(f"SELECT organization_id, event_time FROM <{name}>" for name in _CHANGES)  # noqa: S608 - our own text
     organizations, days = settling.rows(
         "SELECT groupUniqArray(toString(organization_id)), groupUniqArray(toDate(event_time, 'UTC'))"  # noqa: S608 - our own text
         f" FROM ({rows})"
@@ -85,26 +86,29 @@ def repair(client: "Client", organization_ids: Collection[str], days: Collection
     """Settle these UTC days of these organisations anew, whatever state they are in, and count them anew."""
     if not organization_ids or not days:
         return
+    where = "organization_id IN {organizations:Array(String)} AND toDate(event_time, 'UTC') IN {days:Array(Date)}"
+    _settle_again(client, where, {"organizations": sorted(organization_ids), "days": sorted(days)})
+    rollups.recount(client, organization_ids, days)
+
+
+def _settle_again(client: "Client", where: str, values: Mapping[str, object]) -> None:
+    """Settle rows of ``events`` anew, change those of them and around them that come out otherwise, and count these."""
     staged = f"{_REPAIRED}_staged"
     client.command(f"CREATE OR REPLACE TABLE {staged} AS events ENGINE = Memory")
     client.command(f"CREATE OR REPLACE TABLE {_REPAIRED} AS events ENGINE = Memory")
     settling = Settling(client, staged, _REPAIRED, is_again=True)
-    touched_organizations, touched_days = set(organization_ids), set(days)
-    where = "organization_id IN {organizations:Array(String)} AND toDate(event_time, 'UTC') IN {days:Array(Date)}"
-    values = {"organizations": sorted(organization_ids), "days": sorted(days)}
     for part in _parts(settling, "events", where, values):
         _stage(settling, "events", f"{where} AND {part}", values, columns=f"* {replaced(own_values())}")
         settling.run(f"TRUNCATE TABLE {_REPAIRED}")
         _settle(settling, _REPAIRED)
         _keep_differences(settling)
-        changed = affected(client, _REPAIRED)
-        _change(settling, "events")
-        touched_organizations.update(changed.organization_ids)
-        touched_days.update(changed.days)
+        if changed := affected(client, _REPAIRED):
+            intent = open_intent(client, changed.organization_ids, changed.days)
+            reconcile(client, changed)
+            close_intent(client, intent)
     settling.drop()
     client.command(f"DROP TABLE {staged}")
     client.command(f"DROP TABLE {_REPAIRED}")
-    rollups.recount(client, touched_organizations, touched_days)
 
 
 def settle_month(client: "Client", own: str, settled: str, scope: Scope) -> None:
@@ -139,30 +143,52 @@ def settle_late(client: "Client", late: str, settled: str, scope: Scope) -> tupl
     return sorted({*organizations, *changed.organization_ids}), sorted({*days, *changed.days})
 
 
-def reconcile_month(client: "Client", settled: str, scope: Scope) -> None:
+def reconcile_month(client: "Client", settled: str, scope: Scope, *, to_come: Collection[date] = ()) -> None:
     """Change, in other months, what a month that took its place just now says otherwise, and count it anew.
 
-    That is: conversions that go back, or went back, to its clicks, and sessions that go on in the next month. After
+    That is: conversions that go back, or went back, to its clicks, sessions that go on in the next month, and its own
+    conversions that may go back to later clicks. Months ``to_come`` are left: they will be settled as a whole. After
     ``settle_month``, whose tables it drops.
     """
     settling = _month_settling(client, "", settled, scope)
     start, end = start_of(scope.month), end_of(scope.month)
     own = "organization_id = {organization:String} AND " if scope.organization_id else ""
-    values = {"organization": scope.organization_id, "start_ms": _ms(start), "end_ms": _ms(end)}
-    outside = f"{own}NOT (event_time >= {_time('start_ms')} AND event_time < {_time('end_ms')})"
-    rows = settling.rows(
-        "SELECT toDate(event_time, 'UTC') AS day, groupUniqArray(toString(organization_id)) FROM events"  # noqa: S608 - our own text
-        f" WHERE {outside} AND ("
-        f" ({CONVERSION} AND event_time IN (SELECT event_time FROM {settling.far_table}))"
-        f" OR (touch_time >= {_time('start_ms')} AND touch_time < {_time('end_ms')})"
-        f" OR (event_time >= {_time('end_ms')} AND event_time <= {_time('end_ms')} + INTERVAL 30 MINUTE)"
-        ") GROUP BY day ORDER BY day",
-        values,
+    values = {
+        "organization": scope.organization_id,
+        "start_ms": _ms(start),
+        "end_ms": _ms(end),
+        "to_come": [month.year * 100 + month.month for month in to_come],
+    }
+    within = f"(event_time >= {_time('start_ms')} AND event_time < {_time('end_ms')})"
+    later = (
+        f"SELECT key FROM click_keys WHERE event_time >= {_time('end_ms')}"  # noqa: S608 - our own text
+        " AND NOT has({to_come:Array(UInt32)}, toYYYYMM(event_time)) AND key IN ("
+        f"SELECT arrayJoin({links.REFERENCE_KEYS}) FROM events WHERE {own}{within} AND {CONVERSION})"
     )
-    for day, organization_ids in rows:
-        repair(client, organization_ids, [day])
+    where = (
+        f"{own}NOT has({{to_come:Array(UInt32)}}, toYYYYMM(event_time)) AND if({within},"  # noqa: S608 - our own text
+        # Of this month: what refers to clicks of later ones, which were not looked at.
+        f" {CONVERSION} AND arrayExists(key -> key IN ({later}), {links.REFERENCE_KEYS}),"
+        # Of others: what refers, or is linked, to clicks of this one, and what may go on with its sessions.
+        f" ({CONVERSION} AND event_time IN (SELECT event_time FROM {settling.far_table}))"
+        f" OR ifNull(touch_time >= {_time('start_ms')} AND touch_time < {_time('end_ms')}, 0)"
+        f" OR (event_time >= {_time('end_ms')} AND event_time <= {_time('end_ms')} + INTERVAL 30 MINUTE))"
+    )
+    _settle_again(client, where, values)
     settling.drop()
     client.command(f"DROP TABLE IF EXISTS {settling.far_table}")
+
+
+def resettle_month(client: "Client", scope: Scope) -> None:
+    """Change, in a month that was left ``to_come`` and does not come, what other months say otherwise by now."""
+    own = "organization_id = {organization:String} AND " if scope.organization_id else ""
+    start = start_of(scope.month)
+    values = {"organization": scope.organization_id, "start_ms": _ms(start), "end_ms": _ms(end_of(scope.month))}
+    where = (
+        f"{own}event_time >= {_time('start_ms')} AND event_time < {_time('end_ms')}"
+        f" AND ({CONVERSION} OR event_time <= {_time('start_ms')} + INTERVAL 30 MINUTE)"
+    )
+    _settle_again(client, where, values)
 
 
 def _month_settling(client: "Client", staged: str, settled: str, scope: Scope) -> Settling:
@@ -203,7 +229,7 @@ def _keep_differences(settling: Settling) -> None:
     columns = ", ".join(("organization_id", "event_id", "event_time", *SETTLED))
     compared = f"toString(tuple({', '.join(SETTLED)})) AS values"
     there = (
-        f"SELECT event_id, {compared} FROM events WHERE organization_id IN (SELECT organization_id FROM <staged>)"
+        f"SELECT event_id, {compared} FROM events WHERE organization_id IN (SELECT organization_id FROM <staged>)"  # noqa: S608 - our own text
         " AND event_time IN (SELECT event_time FROM <staged>)"
     )
     settling.run(
@@ -221,7 +247,8 @@ def _change(settling: Settling, table: str) -> None:
             settling.run(
                 f"UPDATE {table} SET {values}"  # noqa: S608 - our own text
                 f" WHERE organization_id IN (SELECT organization_id FROM {changes})"
-                f" AND event_time IN (SELECT event_time FROM {changes}) AND event_id IN (SELECT event_id FROM {changes})"
+                f" AND event_time IN (SELECT event_time FROM {changes})"
+                f" AND event_id IN (SELECT event_id FROM {changes})"
             )
 
 

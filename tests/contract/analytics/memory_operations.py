@@ -148,6 +148,9 @@ class MemoryMaker:
         self._is_settled = False
         self.fails: dict[str, int] = {}
         self.called: list[str] = []
+        self.unsettled: set[date] = set()
+        """Months that were to come at the last switch."""
+        self.resettled: list[date] = []
         self.meanwhile: Callable[[str], None] = lambda _name: None
         """What happens while a method runs."""
 
@@ -187,15 +190,23 @@ class MemoryMaker:
         assert len(self._raw.of(batches)) <= event_count
         self._made |= self._raw.of(batches)
 
-    async def switch(self) -> int:
+    async def switch(self, to_come: Collection[date]) -> int:
         """See ``MonthMaker.switch``."""
         await self._call("switch")
         assert self._is_settled
         assert self._reading.lock.locked()
+        assert all(month > self._scope.month for month in to_come)
+        self.unsettled = set(to_come)
         reading = self._reading
         kept = {number: row for number, row in reading.visible.items() if not self._is_ours(row[0])}
         reading.visible = kept | {number: (event, reading.version) for number, event in self._made.items()}
         return len(self._made)
+
+    async def resettle(self, scope: Scope) -> None:
+        """See ``MonthMaker.resettle``."""
+        await self._call("resettle")
+        assert self._reading.lock.locked()
+        self.resettled.append(scope.month)
 
     def _is_ours(self, event: FakeEvent) -> bool:
         return month_of(event.time) == self._scope.month and self._scope.organization_id in ("", event.organization_id)

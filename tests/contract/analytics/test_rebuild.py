@@ -197,6 +197,8 @@ async def test_a_cancelled_rebuild_stops_after_its_month(world: World) -> None:
     assert operation.state is State.CANCELLED
     assert operation.end_time is not None
     assert len(operation.done_months) < 4
+    resettled = [month for maker in world.makers for month in maker.resettled]
+    assert resettled == (list(operation.months_left()) if operation.done_months else [])
     assert world.reading.visible.keys() == {event.number for event in world.raw.events}
     with pytest.raises(FailedPreconditionError, match="is over"):
         await world.operations.cancel(operation.operation_id)
