@@ -176,3 +176,18 @@ class RetentionStore(Protocol):
     async def retention_days(self) -> Mapping[str, int]:
         """Return the days by organisation, those of 0 left out."""
         ...
+
+
+class ExpiryStore(Protocol):
+    """What leaves the reading by age. Every method raises UnavailableError while the store does not work."""
+
+    async def expire(self, cuts: Mapping[str, datetime]) -> int:
+        """Drop the events, and what counts them, of UTC days before each organisation's cut; return how many events.
+
+        ``''`` is the cut of everybody without one. Nobody else writes meanwhile. Can be done again after a crash.
+        """
+        ...
+
+    async def tier(self, volume: str, after_days: int) -> None:
+        """Let events older than that go to another volume of the store; '': leave them where they are."""
+        ...

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from analytics_svc.store.settling import Page, Settling
 
 _IDS_KEYS = f"arrayMap(id -> {key_of('id')}, {IDS})"
-_REFERENCE_KEYS = f"arrayMap(id -> {key_of('id')}, {REFERENCES})"
+REFERENCE_KEYS = f"arrayMap(id -> {key_of('id')}, {REFERENCES})"
 _CLICK_NAMES = ("organization_id", "event_id", "event_time", "click_id", "external_click_id", "session_id", *TAKEN)
 _CLICK_COLUMNS = ", ".join(_CLICK_NAMES)
 _CONVERSION_NAMES = ("organization_id", "event_id", "event_time", "is_new", "was", "route", "conversion_time")
@@ -42,7 +42,7 @@ INNER JOIN (SELECT organization_id, event_id, event_time, arrayJoin({IDS}) AS id
 USING (organization_id, id)
 GROUP BY organization_id, c.event_id
 HAVING any(c.is_new) OR found != any(c.was)
-"""
+"""  # noqa: S608 - our own text
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def keep_keys(settling: "Settling", page: "Page") -> None:
     """Keep where the page's clicks and conversions are found by their ids. Comes before its rows are seen."""
     for table, keys, where, count in (
         ("click_keys", _IDS_KEYS, "event_type = 'click'", page.click_count),
-        ("reference_keys", _REFERENCE_KEYS, CONVERSION, page.reference_count),
+        ("reference_keys", REFERENCE_KEYS, CONVERSION, page.reference_count),
     ):
         if count:
             settling.run(
@@ -81,7 +81,7 @@ def find_touches(settling: "Settling", page: "Page") -> Touches:
 def _gather_new(settling: "Settling") -> None:
     columns = ", ".join(PEOPLE.get(name, name) for name in TAKEN)
     settling.run(
-        f"INSERT INTO <conversions> ({_CONVERSION_COLUMNS})"
+        f"INSERT INTO <conversions> ({_CONVERSION_COLUMNS})"  # noqa: S608 - our own text
         f" SELECT organization_id, event_id, event_time, 1, {NIL}, route, conversion_time, references, {columns}"
         f" FROM <staged> WHERE {CONVERSION} AND notEmpty(references)"
     )
@@ -96,7 +96,8 @@ def _gather_older(settling: "Settling", page: "Page") -> bool:
         return False
     if settling.far_table:
         settling.run(
-            f"INSERT INTO {settling.far_table} SELECT fromUnixTimestamp64Milli(arrayJoin({{times:Array(Int64)}}), 'UTC')",
+            f"INSERT INTO {settling.far_table}"
+            " SELECT fromUnixTimestamp64Milli(arrayJoin({times:Array(Int64)}), 'UTC')",
             {"times": [row[0] for row in found]},
         )
     own = own_values()
@@ -104,7 +105,7 @@ def _gather_older(settling: "Settling", page: "Page") -> bool:
     before = settling.count("conversions")
     for source in settling.changing:
         settling.run(
-            f"INSERT INTO <conversions> ({_CONVERSION_COLUMNS})"
+            f"INSERT INTO <conversions> ({_CONVERSION_COLUMNS})"  # noqa: S608 - our own text
             f" SELECT organization_id, event_id, event_time, 0, touch_event_id, route, conversion_time, references,"
             f" {columns} FROM {source.table}"
             " PREWHERE organization_id IN {organizations:Array(String)} AND event_time IN ("
@@ -116,7 +117,7 @@ def _gather_older(settling: "Settling", page: "Page") -> bool:
 
 
 def _gather_clicks(settling: "Settling", page: "Page") -> None:
-    keys = f"(SELECT arrayJoin({_REFERENCE_KEYS}) FROM <conversions>)"  # noqa: S608 - our own text
+    keys = f"(SELECT arrayJoin({REFERENCE_KEYS}) FROM <conversions>)"  # noqa: S608 - our own text
     where = (
         f"event_type = 'click' AND ((click_id != '' AND {key_of('click_id')} IN {keys})"
         f" OR (external_click_id != '' AND {key_of('external_click_id')} IN {keys}))"
@@ -176,7 +177,7 @@ def follow_clicks(settling: "Settling", page: "Page") -> None:
         return
     for source in settling.changing:
         settling.run(
-            "INSERT INTO <renamed> (organization_id, event_id, event_time, session_id)"
+            "INSERT INTO <renamed> (organization_id, event_id, event_time, session_id)"  # noqa: S608 - our own text
             " SELECT c.organization_id, c.event_id, c.event_time, s.session_id FROM ("
             f"  SELECT organization_id, event_id, event_time, touch_event_id, session_id FROM {source.table}"
             "   PREWHERE organization_id IN {organizations:Array(String)} AND event_time IN ("

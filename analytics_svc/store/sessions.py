@@ -22,7 +22,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER_MS = -(10**15)
 _ID = (
     "concat('s', leftPad(lower(hex(sipHash64(concat("
-    f"organization_id, '/', toString(intDiv(toUnixTimestamp64Milli(event_time), {_GAP_MS})), '/', user_id)))), 16, '0'))"
+    f"organization_id, '/', toString(intDiv(toUnixTimestamp64Milli(event_time), {_GAP_MS})), '/', user_id"
+    ")))), 16, '0'))"
 )
 _KEY = "toUInt32(sipHash64(organization_id, user_id))"
 _VISIT = "organization_id, event_id, event_time, user_id"
@@ -39,14 +40,17 @@ FROM (
     FROM (
         SELECT {_VISIT}, visitor, is_new, is_shaken, session_id AS was,
             if(
-                toUnixTimestamp64Milli(event_time) - lagInFrame(toUnixTimestamp64Milli(event_time), 1, {_NEVER_MS}) OVER (
+                time_ms - lagInFrame(time_ms, 1, {_NEVER_MS}) OVER (
                     PARTITION BY visitor, organization_id, user_id ORDER BY event_time
                     ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
                 ) > {_GAP_MS},
-                toNullable(if(is_shaken OR toUnixTimestamp64Milli(event_time) >= {{page_start_ms:Int64}}, {_ID}, was)),
+                toNullable(if(is_shaken OR time_ms >= {{page_start_ms:Int64}}, {_ID}, was)),
                 NULL
             ) AS first
-        FROM (SELECT *, sipHash64(organization_id, user_id) AS visitor FROM (%s))
+        FROM (
+            SELECT *, sipHash64(organization_id, user_id) AS visitor, toUnixTimestamp64Milli(event_time) AS time_ms
+            FROM (%s)
+        )
     )
 )
 WHERE is_new OR session != was
@@ -58,7 +62,7 @@ _BETWEEN = (
 )
 _IS_VISIT = f"user_id != '' AND touch_event_id = {NIL}"
 # Conversions that were part of a session by themselves until now.
-_LEFT = f"SELECT event_id FROM <touches> WHERE is_new = 0 AND was = {NIL} AND user_id != ''"
+_LEFT = f"SELECT event_id FROM <touches> WHERE is_new = 0 AND was = {NIL} AND user_id != ''"  # noqa: S608 - our own text
 _Lost = tuple[str, str, datetime]
 """Organisation, id, and an instant of a session that loses an event."""
 
@@ -70,11 +74,11 @@ def find_sessions(settling: "Settling", page: "Page", touches: "Touches") -> boo
         return False
     linked = "event_id NOT IN (SELECT event_id FROM <touches>)" if touches.has_new else "1"
     visits = [
-        f"SELECT {_VISIT}, 1 AS is_new, 0 AS is_shaken, '' AS session_id FROM <staged> WHERE user_id != '' AND {linked}"
+        f"SELECT {_VISIT}, 1 AS is_new, 0 AS is_shaken, '' AS session_id FROM <staged> WHERE user_id != '' AND {linked}"  # noqa: S608 - our own text
     ]
     if lost:
         _gather_lost(settling, page, lost)
-        visits.append(f"SELECT {_VISIT}, 0, 1, session_id FROM <visits>")
+        visits.append(f"SELECT {_VISIT}, 0, 1, session_id FROM <visits>")  # noqa: S608 - our own text
     visits += _around(settling, touches, has_lost=bool(lost))
     values = {**_between(page, page.start_time - GAP, page.end_time + GAP), "page_start_ms": _ms(page.start_time)}
     settling.run(_SESSIONS % " UNION ALL ".join(visits), values)
@@ -123,8 +127,8 @@ def _lost_sessions(settling: "Settling", page: "Page") -> "list[_Lost]":
     found: list[_Lost] = []
     for source in settling.sources:
         rows = settling.rows(
-            "SELECT organization_id, session_id, toUnixTimestamp64Milli(min(event_time))"
-            f" FROM {source.table} PREWHERE organization_id IN {{organizations:Array(String)}}"  # noqa: S608 - our own text
+            "SELECT organization_id, session_id, toUnixTimestamp64Milli(min(event_time))"  # noqa: S608 - our own text
+            f" FROM {source.table} PREWHERE organization_id IN {{organizations:Array(String)}}"
             f" AND event_time IN (SELECT event_time FROM <touches> WHERE is_new = 0)"
             f" WHERE event_id IN ({_LEFT}) AND {source.where} AND {settling.is_older}"
             " GROUP BY organization_id, session_id",
@@ -153,12 +157,13 @@ def _follow_to_the_end(settling: "Settling", page: "Page") -> None:
         for source in settling.sources:
             settling.run(
                 f"INSERT INTO <sessions> ({_VISIT}, is_new, is_shaken, was, session_id)"  # noqa: S608 - our own text
-                f" SELECT {_VISIT}, 0, 0, session_id, {{new_sessions:Array(String)}}[indexOf(moved, (toString(organization_id), session_id))]"
+                f" SELECT {_VISIT}, 0, 0, session_id, {{new_sessions:Array(String)}}[indexOf(moved, session)]"
                 " FROM ("
-                f" SELECT {_VISIT}, session_id, arrayZip({{moved_organizations:Array(String)}}, {{moved_sessions:Array(String)}}) AS moved"
+                f" SELECT {_VISIT}, session_id, (toString(organization_id), session_id) AS session,"
+                " arrayZip({moved_organizations:Array(String)}, {moved_sessions:Array(String)}) AS moved"
                 f" FROM {source.table}"
                 f" PREWHERE {_BETWEEN} AND user_key IN (SELECT {_KEY} FROM <sessions> WHERE is_new = 0)"
-                f" WHERE {_IS_VISIT} AND {source.where} AND {settling.is_older} AND has(moved, (toString(organization_id), session_id)))",
+                f" WHERE {_IS_VISIT} AND {source.where} AND {settling.is_older} AND has(moved, session))",
                 {**_between(page, start + _MOMENT, start + _STEP), **values},
             )
         if settling.count("sessions") == before:

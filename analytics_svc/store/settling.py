@@ -80,7 +80,8 @@ class Settling:
         """Make the tables, or empty those of the settling before."""
         names = {self.table(name): definition for name, definition in _TABLES.items()}
         rows = self.rows(
-            "SELECT name, total_rows FROM system.tables WHERE database = currentDatabase() AND name IN {names:Array(String)}",
+            "SELECT name, total_rows FROM system.tables WHERE database = currentDatabase()"
+            " AND name IN {names:Array(String)}",
             {"names": list(names)},
         )
         there = {str(name): count for name, count in rows}

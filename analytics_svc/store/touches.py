@@ -1,7 +1,7 @@
 """What a conversion takes from the click that it goes back to, as SQL over rows of ``events``.
 
-A conversion's touch: of its references, in order, the first that is the ``click_id`` or the ``external_click_id`` of any
-click of its organisation; of these clicks the latest that is not after the conversion, else the earliest. So more
+A conversion's touch: of its references, in order, the first that is the ``click_id`` or the ``external_click_id`` of
+any click of its organisation; of these clicks the latest that is not after the conversion, else the earliest. So more
 clicks can only give it another one, never take it away. What it had of its own stays in ``own``, in the order of
 ``TAKEN``, and each link is made from that: it does not matter which clicks it was given before.
 """
