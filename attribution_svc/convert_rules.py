@@ -18,8 +18,10 @@ from attribution_svc.rule import (
     Schedule,
     WeeklyWindow,
 )
+from attribution_svc.usage import MOST_USAGES, MOST_VISITORS, Exchange, Usage, Window
 from rule_language.parse import predicate_from_pb, predicate_to_pb
-from svc_runtime.errors import Violation
+from svc_runtime.errors import InvalidArgumentError, Violation
+from trellis.attribution.v1 import attribution_service_pb2 as service_pb
 from trellis.attribution.v1 import rule_pb2 as pb
 
 POLICY_TO_PB = {policy: pb.ParameterPolicy.Value(f"PARAMETER_POLICY_{policy.name}") for policy in ParameterPolicy}
@@ -166,3 +168,32 @@ def _time_to_pb(instant: datetime | None) -> Timestamp | None:
     timestamp = Timestamp()
     timestamp.FromDatetime(instant)
     return timestamp
+
+
+def exchange_from_pb(message: service_pb.ExchangeUsageRequest) -> Exchange:
+    """Read what a gateway counted; raise InvalidArgumentError with everything that cannot be read."""
+    violations: list[Violation] = []
+    if len(message.gateway_id) != 32 or message.number < 1:
+        violations.append(Violation("gateway_id", "must be 32 characters, with a number from 1"))
+    if len(message.usages) > MOST_USAGES:
+        violations.append(Violation("usages", f"are {len(message.usages)}, {MOST_USAGES} are allowed"))
+    if (visitors := sum(len(usage.visitors) for usage in message.usages)) > MOST_VISITORS:
+        violations.append(Violation("usages", f"have {visitors} visitors, {MOST_VISITORS} are allowed"))
+    usages = [_usage_from_pb(usage, f"usages[{index}]", violations) for index, usage in enumerate(message.usages)]
+    if violations:
+        raise InvalidArgumentError.of(violations[:20])
+    return Exchange(message.gateway_id, message.number, usages)
+
+
+def _usage_from_pb(message: service_pb.Usage, path: str, violations: list[Violation]) -> Usage:
+    window = message.window
+    kind, period = _KIND_FROM_PB.get(window.kind), _PERIOD_FROM_PB.get(window.period)
+    if kind is None or period is None or not (window.organization_id and window.campaign_id):
+        violations.append(Violation(f"{path}.window", "must name organisation, campaign, kind and period"))
+        kind, period = CapKind.CLICKS, CapPeriod.TOTAL
+    start = window.start_time.ToDatetime(UTC)
+    return Usage(
+        Window(window.organization_id, window.campaign_id, kind.value, period.value, start),
+        message.click_count,
+        tuple(visitor - 2**64 if visitor >= 2**63 else visitor for visitor in message.visitors),
+    )

@@ -7,8 +7,10 @@ from attribution_svc.registry import CampaignRegistry
 from attribution_svc.routing_feed import RoutingFeed
 from attribution_svc.servicer import AttributionServicer
 from attribution_svc.settings import AttributionSettings
+from attribution_svc.store import UsageStore
 from attribution_svc.store.postgres import PostgresCampaignStore
 from svc_runtime.clock import SystemClock
+from svc_runtime.errors import UnavailableError
 from svc_runtime.grpc_client import Credentials, open_channel
 from svc_runtime.grpc_server import GrpcServer, wait_for_signal
 from svc_runtime.key_validator import RemoteKeyValidator
@@ -21,6 +23,7 @@ from trellis.attribution.v1 import attribution_service_pb2, attribution_service_
 
 SERVICE = "attribution_svc"
 SERVICE_NAME = attribution_service_pb2.DESCRIPTOR.services_by_name["AttributionService"].full_name
+_FORGET_SECONDS = 3600.0
 _log = get_logger(__name__)
 
 
@@ -40,12 +43,13 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Attr
         )
         feed = RoutingFeed(store)
         await stack.enter_async_context(running("routing feed", feed.run()))
+        await stack.enter_async_context(running("forget usage", forget_forever(store.usage)))
         tokens = PageTokens(mesh.mesh_secret.get_secret_value(), SERVICE)
         registry = CampaignRegistry(store, tokens, clock=SystemClock())
         auth_channel = await stack.enter_async_context(open_channel(mesh, settings.auth_target))
         validate_key = RemoteKeyValidator(auth_channel, Credentials(mesh, SERVICE))
         server = GrpcServer(mesh, service_names=[SERVICE_NAME], validate_key=validate_key)
-        servicer = AttributionServicer(registry, feed)
+        servicer = AttributionServicer(registry, feed, store.usage)
         server.add(lambda s: attribution_service_pb2_grpc.add_AttributionServiceServicer_to_server(servicer, s))
         await server.start(settings.listen)
         stack.push_async_callback(server.stop)
@@ -53,3 +57,13 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Attr
         stack.callback(feed.close)
         signal = await wait_for_signal()
         _log.info("leaving", signal=signal.name)
+
+
+async def forget_forever(usage: UsageStore) -> None:
+    """Drop counts that are long over, every hour."""
+    while True:
+        await asyncio.sleep(_FORGET_SECONDS)
+        try:
+            await usage.forget()
+        except UnavailableError as error:
+            _log.warning("old counts stay for now", error=error.message)

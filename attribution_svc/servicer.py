@@ -11,8 +11,10 @@ from attribution_svc.convert import (
     routing_update_to_pb,
     status_filter_from_pb,
 )
+from attribution_svc.convert_rules import exchange_from_pb
 from attribution_svc.registry import CampaignRegistry
 from attribution_svc.routing_feed import RoutingFeed
+from attribution_svc.store import UsageStore
 from svc_runtime.interceptors import ServicerContext, current_caller
 from trellis.attribution.v1 import attribution_service_pb2 as pb
 from trellis.attribution.v1 import attribution_service_pb2_grpc as pb_grpc
@@ -21,9 +23,10 @@ from trellis.attribution.v1 import attribution_service_pb2_grpc as pb_grpc
 class AttributionServicer(pb_grpc.AttributionServiceServicer):
     """Campaigns and what gateways route by."""
 
-    def __init__(self, registry: CampaignRegistry, feed: RoutingFeed) -> None:
+    def __init__(self, registry: CampaignRegistry, feed: RoutingFeed, usage: UsageStore) -> None:
         self._registry = registry
         self._feed = feed
+        self._usage = usage
 
     async def CreateCampaign(
         self, request: pb.CreateCampaignRequest, context: ServicerContext
@@ -63,6 +66,12 @@ class AttributionServicer(pb_grpc.AttributionServiceServicer):
             request.campaign_id, change_from_pb(request), organization_id=caller.organization_id, actor=caller.actor
         )
         return pb.UpdateCampaignResponse(campaign=campaign_to_pb(campaign))
+
+    async def ExchangeUsage(
+        self, request: pb.ExchangeUsageRequest, context: ServicerContext
+    ) -> pb.ExchangeUsageResponse:
+        """Add what a gateway counted and say what all of them did."""
+        return pb.ExchangeUsageResponse(totals=await self._usage.exchange(exchange_from_pb(request)))
 
     async def WatchRouting(
         self, request: pb.WatchRoutingRequest, context: ServicerContext

@@ -102,6 +102,10 @@ class Links:
             raise ValueError("a click that leads nowhere has no redirect")
         click_id = ids.click_id()
         location = self._location(plan, decision, click_id)
+        if route.caps:
+            self._routing.usage.count(
+                route.organization_id, route.campaign_id, route.caps, plan.user_id, plan.click.event_time_ms
+            )
         self._counters.redirect_count += 1
         try:
             event_id = self._recorder.record(

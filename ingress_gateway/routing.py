@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from ingress_gateway.decision import MOST_HOPS, Act, Decision, Fallback, Hours, Rule, compile_rules
 from ingress_gateway.facts import Click
+from ingress_gateway.usage import Cap, Usage
 from svc_runtime.logs import get_logger
 from trellis.attribution.v1 import attribution_service_pb2 as pb
 from trellis.attribution.v1 import rule_pb2
@@ -25,6 +26,7 @@ class Route:
     """For clicks that no rule matches."""
     rules: tuple[Rule, ...]
     hours: Hours | None
+    caps: tuple[Cap, ...]
     paused: Fallback
     expired: Fallback
     over_cap: Fallback
@@ -37,9 +39,10 @@ class Route:
         act = _act(campaign)
         rules = compile_rules(campaign)
         hours = Hours.compile(campaign.schedule) if campaign.HasField("schedule") else None
+        caps = Cap.compile_all(campaign)
         paused = _fallback(campaign, "paused_fallback", Fallback.compile_url(campaign.fallback_url))
         is_paused = campaign.status == pb.CAMPAIGN_STATUS_PAUSED
-        is_plain = act is not None and len(act.choices) == 1 and not rules and hours is None and not is_paused
+        has_conditions = is_paused or bool(rules) or hours is not None or bool(caps)
         return cls(
             campaign_id=campaign.campaign_id,
             organization_id=campaign.organization_id,
@@ -49,10 +52,11 @@ class Route:
             act=act,
             rules=rules,
             hours=hours,
+            caps=caps,
             paused=paused,
             expired=_fallback(campaign, "expired_fallback", paused),
             over_cap=_fallback(campaign, "over_cap_fallback", paused),
-            plain=act.decision(act.choices[0]) if act is not None and is_plain else None,
+            plain=act.decision(act.choices[0]) if act and len(act.choices) == 1 and not has_conditions else None,
         )
 
 
@@ -102,6 +106,7 @@ class Routing:
     def __init__(self) -> None:
         self.revision = 0
         self.epoch = 0
+        self.usage = Usage()
         self.is_ready = False
         """True once a snapshot, of attribution_svc or of the disk, is there."""
         self._campaigns: dict[tuple[str, str], pb.Campaign] = {}
@@ -164,6 +169,10 @@ class Routing:
                 fallback, mark = route.paused, "campaign_paused"
             elif route.hours is not None and not route.hours.runs_at(click.event_time_ms):
                 fallback, mark = route.expired, "campaign_expired"
+            elif route.caps and self.usage.is_over(
+                route.organization_id, route.campaign_id, route.caps, user_id, click.event_time_ms
+            ):
+                fallback, mark = route.over_cap, "campaign_over_cap"
             else:
                 decision = route.plain or _decided(route, click, user_id)
                 if decision is not None:

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import socket
 import sys
+import time
 from contextlib import AsyncExitStack
 
 from enrichment.geo import Geo
@@ -28,6 +29,7 @@ from ingress_gateway.shipper import Shipper, checkpoint_forever
 from ingress_gateway.snapshots import KeyWatch, RoutingWatch
 from ingress_gateway.streams import Streams
 from ingress_gateway.unclaimed import Unclaimed
+from ingress_gateway.usage import UsageExchange
 from ingress_gateway.visitors import Visitors
 from svc_runtime.grpc_client import Credentials, open_channel
 from svc_runtime.grpc_server import wait_for_signal
@@ -102,6 +104,10 @@ async def build(
     await stack.enter_async_context(running("watch keys", key_watch.run()))
     await stack.enter_async_context(running("watch routing", routing_watch.run()))
 
+    exchange = UsageExchange(routing.usage, channels.attribution, credentials)
+    await stack.enter_async_context(
+        running("exchange usage", keep_running("exchange usage", lambda: exchange.run(_now_ms)))
+    )
     reader = ClickReader(Geo(settings.geoip_paths))
     await stack.enter_async_context(running("geoip", refresh_forever(reader)))
     recorder = Recorder(journal)
@@ -184,3 +190,7 @@ async def _ship_left_journals(
             shipper = Shipper(journal, channels.capture, credentials, sender=f"{socket.gethostname()}/w{number} (left)")
             await stack.enter_async_context(running("checkpoint", checkpoint_forever(journal)))
             await stack.enter_async_context(running("ship", shipper.run()))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

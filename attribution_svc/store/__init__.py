@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from attribution_svc.campaign import Campaign, CampaignStatus
+from attribution_svc.usage import Exchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,25 @@ class Wakeups(Protocol):
         What happened since the last call is not missed. Raise UnavailableError when the connection behind it is lost:
         listen anew then.
         """
+        ...
+
+
+class UsageStore(Protocol):
+    """What all gateways counted against caps.
+
+    Every method raises UnavailableError while the store is not reachable, and works again by itself once it is.
+    """
+
+    async def exchange(self, exchange: Exchange) -> list[int]:
+        """Add what a worker counted and return the totals of its windows, in their order.
+
+        All of it in one transaction; an exchange whose number is not above the worker's last adds nothing. A visitor
+        counts once in a window, whoever tells of it.
+        """
+        ...
+
+    async def forget(self) -> None:
+        """Drop windows of hours and days, and workers, that are long over."""
         ...
 
 

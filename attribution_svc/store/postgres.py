@@ -11,6 +11,7 @@ import asyncpg
 from attribution_svc.campaign import Campaign, CampaignStatus, no_such_campaign
 from attribution_svc.definition import definition_from_json, definition_to_json
 from attribution_svc.store import Position, Routing
+from attribution_svc.store.usage import PostgresUsageStore
 from svc_runtime.errors import AlreadyExistsError
 from svc_runtime.logs import get_logger
 from svc_runtime.postgres import Connection, Database, Listener
@@ -92,6 +93,11 @@ class PostgresCampaignStore:
             pool_size=pool_size,
         ) as database:
             yield cls(database)
+
+    @property
+    def usage(self) -> PostgresUsageStore:
+        """The counts against caps, in the same database."""
+        return PostgresUsageStore(self._database)
 
     async def insert(self, campaign: Campaign, *, actor: str) -> None:
         """See ``CampaignStore.insert``."""

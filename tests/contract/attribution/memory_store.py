@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from attribution_svc.campaign import Campaign, CampaignStatus, no_such_campaign
 from attribution_svc.store import Position, Routing
+from attribution_svc.usage import Exchange, Window
 from svc_runtime.errors import AlreadyExistsError, UnavailableError
 
 
@@ -135,3 +137,25 @@ class MemoryCampaignStore:
     def _check_up(self) -> None:
         if self.is_down:
             raise UnavailableError("down")
+
+
+class MemoryUsageStore:
+    """Counts in a dict."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._counts: Counter[Window] = Counter()
+        self._visitors: set[tuple[Window, int]] = set()
+
+    async def exchange(self, exchange: Exchange) -> list[int]:
+        """See ``UsageStore.exchange``."""
+        if exchange.number > self._numbers.get(exchange.gateway_id, 0):
+            self._numbers[exchange.gateway_id] = exchange.number
+            for usage in exchange.usages:
+                new = {(usage.window, visitor) for visitor in usage.visitors} - self._visitors
+                self._visitors |= new
+                self._counts[usage.window] += len(new) if usage.window.kind == "uniques" else usage.click_count
+        return [self._counts[usage.window] for usage in exchange.usages]
+
+    async def forget(self) -> None:
+        """See ``UsageStore.forget``."""

@@ -18,6 +18,7 @@ from svc_runtime.mesh_token import Caller, CallerKind
 from svc_runtime.paging import PageTokens
 from svc_runtime.settings import MeshSettings
 from svc_runtime.tasks import running
+from tests.contract.attribution.memory_store import MemoryUsageStore
 from trellis.attribution.v1 import attribution_service_pb2 as pb
 from trellis.attribution.v1 import attribution_service_pb2_grpc as pb_grpc
 
@@ -61,7 +62,11 @@ async def running_replica(store: CampaignStore, *, feed: RoutingFeed | None = No
     feed = feed or RoutingFeed(store)
     registry = CampaignRegistry(store, PageTokens("m" * 32, "attribution_svc"), clock=SystemClock())
     server = GrpcServer(MESH, service_names=[])
-    server.add(lambda s: pb_grpc.add_AttributionServiceServicer_to_server(AttributionServicer(registry, feed), s))
+    server.add(
+        lambda s: pb_grpc.add_AttributionServiceServicer_to_server(
+            AttributionServicer(registry, feed, MemoryUsageStore()), s
+        )
+    )
     port = await server.start("127.0.0.1:0")
     async with running("feed", feed.run()), grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         stub: pb_grpc.AttributionServiceAsyncStub = pb_grpc.AttributionServiceStub(channel)

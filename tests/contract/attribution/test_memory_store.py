@@ -2,9 +2,10 @@
 
 import pytest
 
-from attribution_svc.store import CampaignStore
-from tests.contract.attribution.memory_store import MemoryCampaignStore
+from attribution_svc.store import CampaignStore, UsageStore
+from tests.contract.attribution.memory_store import MemoryCampaignStore, MemoryUsageStore
 from tests.contract.attribution.store_contract import CampaignStoreContract
+from tests.contract.attribution.usage_contract import UsageStoreContract
 
 
 class TestMemoryCampaignStore(CampaignStoreContract):
@@ -14,3 +15,12 @@ class TestMemoryCampaignStore(CampaignStoreContract):
     def store(self) -> CampaignStore:
         """An empty one."""
         return MemoryCampaignStore()
+
+
+class TestMemoryUsageStore(UsageStoreContract):
+    """In memory."""
+
+    @pytest.fixture
+    def usage(self) -> UsageStore:
+        """An empty one."""
+        return MemoryUsageStore()

@@ -25,9 +25,7 @@ COMMANDS = [
     if command.startswith("curl")
 ]
 ANSWERED = [
-    (before[1].replace("\\\n", " "), text)
-    for before, (kind, text) in itertools.pairwise(_BLOCKS)
-    if kind == "json"
+    (before[1].replace("\\\n", " "), text) for before, (kind, text) in itertools.pairwise(_BLOCKS) if kind == "json"
 ]
 
 

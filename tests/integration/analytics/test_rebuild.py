@@ -1,6 +1,5 @@
 """The reading made again from the raw events, in a real engine."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 

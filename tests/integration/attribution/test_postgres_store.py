@@ -2,14 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import asyncpg
 import pytest
 
 from attribution_svc.campaign import CampaignChange, CampaignStatus, plain_definition
-from attribution_svc.store import CampaignStore
+from attribution_svc.store import CampaignStore, UsageStore
 from attribution_svc.store.postgres import PostgresCampaignStore
+from attribution_svc.usage import Usage
 from tests.contract.attribution.store_contract import NOW, CampaignStoreContract, changing, make, routed
+from tests.contract.attribution.usage_contract import UNIQUES, UsageStoreContract, clicks, told
 from tests.postgres import PostgresServer
 
 pytestmark = pytest.mark.store
@@ -23,6 +27,26 @@ class TestPostgresCampaignStore(CampaignStoreContract):
         """An empty one."""
         async with PostgresCampaignStore.open(dsn) as store:
             yield store
+
+
+class TestPostgresUsageStore(UsageStoreContract):
+    """In PostgreSQL."""
+
+    @pytest.fixture
+    async def usage(self, dsn: str) -> AsyncIterator[UsageStore]:
+        """An empty one."""
+        async with PostgresCampaignStore.open(dsn) as store:
+            yield store.usage
+
+
+async def test_old_windows_are_forgotten_and_totals_are_not(dsn: str) -> None:
+    async with PostgresCampaignStore.open(dsn) as store:
+        recent = replace(clicks(), start_time=datetime.now(UTC))
+        usages = [Usage(clicks(), 1, ()), Usage(UNIQUES, 0, (1,)), Usage(recent, 5, ())]
+        assert await store.usage.exchange(told("1", 1, *usages)) == [1, 1, 5]
+        await store.usage.forget()
+        again = [Usage(usage.window, 0, ()) for usage in usages]
+        assert await store.usage.exchange(told("1", 2, *again)) == [0, 1, 5]
 
 
 async def test_every_version_is_kept_with_its_actor_and_cannot_be_edited(dsn: str) -> None:

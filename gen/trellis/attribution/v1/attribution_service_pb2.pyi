@@ -585,6 +585,136 @@ class UpdateCampaignResponse(_message.Message):
 Global___UpdateCampaignResponse: _TypeAlias = UpdateCampaignResponse  # noqa: Y015
 
 @_typing.final
+class ExchangeUsageRequest(_message.Message):
+    """ExchangeUsageRequest is what one gateway worker counted since its last exchange."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GATEWAY_ID_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    USAGES_FIELD_NUMBER: _builtins.int
+    gateway_id: _builtins.str
+    """Id of the worker's life: 32 hex digits."""
+    number: _builtins.int
+    """Rises by one with each exchange, from 1. An exchange that is repeated under its number counts once."""
+    @_builtins.property
+    def usages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Usage]:
+        """At most 10,000: windows that it counted in, also with nothing new, to hear of the others."""
+
+    def __init__(
+        self,
+        *,
+        gateway_id: _builtins.str = ...,
+        number: _builtins.int = ...,
+        usages: _abc.Iterable[Global___Usage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway_id", b"gateway_id", "number", b"number", "usages", b"usages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExchangeUsageRequest: _TypeAlias = ExchangeUsageRequest  # noqa: Y015
+
+@_typing.final
+class UsageWindow(_message.Message):
+    """UsageWindow is what a count is of."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    """Owner."""
+    campaign_id: _builtins.str
+    """The campaign."""
+    kind: _rule_pb2.CapKind.ValueType
+    """What is counted."""
+    period: _rule_pb2.CapPeriod.ValueType
+    """When it begins anew."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """First instant of the hour or day; not set for TOTAL."""
+
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        campaign_id: _builtins.str = ...,
+        kind: _rule_pb2.CapKind.ValueType = ...,
+        period: _rule_pb2.CapPeriod.ValueType = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "kind", b"kind", "organization_id", b"organization_id", "period", b"period", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsageWindow: _TypeAlias = UsageWindow  # noqa: Y015
+
+@_typing.final
+class Usage(_message.Message):
+    """Usage is one worker's count in one window."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WINDOW_FIELD_NUMBER: _builtins.int
+    CLICK_COUNT_FIELD_NUMBER: _builtins.int
+    VISITORS_FIELD_NUMBER: _builtins.int
+    click_count: _builtins.int
+    """New clicks."""
+    @_builtins.property
+    def window(self) -> Global___UsageWindow:
+        """Of what."""
+
+    @_builtins.property
+    def visitors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """With UNIQUES: hashes of visitors that the worker has not told of in this window. At most 100,000 in a request."""
+
+    def __init__(
+        self,
+        *,
+        window: Global___UsageWindow | None = ...,
+        click_count: _builtins.int = ...,
+        visitors: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["window", b"window"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["click_count", b"click_count", "visitors", b"visitors", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Usage: _TypeAlias = Usage  # noqa: Y015
+
+@_typing.final
+class ExchangeUsageResponse(_message.Message):
+    """ExchangeUsageResponse is what all workers counted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOTALS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def totals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """In the order of the request's usages."""
+
+    def __init__(
+        self,
+        *,
+        totals: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["totals", b"totals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExchangeUsageResponse: _TypeAlias = ExchangeUsageResponse  # noqa: Y015
+
+@_typing.final
 class WatchRoutingRequest(_message.Message):
     """WatchRoutingRequest starts a watch."""
 

@@ -55,6 +55,11 @@ class AttributionServiceStub:
                 request_serializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.UpdateCampaignRequest.SerializeToString,
                 response_deserializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.UpdateCampaignResponse.FromString,
                 _registered_method=True)
+        self.ExchangeUsage = channel.unary_unary(
+                '/trellis.attribution.v1.AttributionService/ExchangeUsage',
+                request_serializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.ExchangeUsageRequest.SerializeToString,
+                response_deserializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.ExchangeUsageResponse.FromString,
+                _registered_method=True)
         self.WatchRouting = channel.unary_stream(
                 '/trellis.attribution.v1.AttributionService/WatchRouting',
                 request_serializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.WatchRoutingRequest.SerializeToString,
@@ -96,6 +101,14 @@ class AttributionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExchangeUsage(self, request, context):
+        """Adds what a gateway counted against caps and returns what all of them counted. Idempotent by gateway and number.
+        Errors: INVALID_ARGUMENT, UNAVAILABLE (the gateway goes on with what it knows).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchRouting(self, request, context):
         """Streams what gateways route by: a snapshot, then every change, within 2 s. Never ends by itself.
         Errors: UNAVAILABLE.
@@ -126,6 +139,11 @@ def add_AttributionServiceServicer_to_server(servicer, server):
                     servicer.UpdateCampaign,
                     request_deserializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.UpdateCampaignRequest.FromString,
                     response_serializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.UpdateCampaignResponse.SerializeToString,
+            ),
+            'ExchangeUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExchangeUsage,
+                    request_deserializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.ExchangeUsageRequest.FromString,
+                    response_serializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.ExchangeUsageResponse.SerializeToString,
             ),
             'WatchRouting': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchRouting,
@@ -242,6 +260,33 @@ class AttributionService:
             '/trellis.attribution.v1.AttributionService/UpdateCampaign',
             trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.UpdateCampaignRequest.SerializeToString,
             trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.UpdateCampaignResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExchangeUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trellis.attribution.v1.AttributionService/ExchangeUsage',
+            trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.ExchangeUsageRequest.SerializeToString,
+            trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.ExchangeUsageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,10 @@ class AttributionServiceStub:
     """Changes what is set, pauses, resumes or archives; the version rises by one. Errors: NOT_FOUND; ALREADY_EXISTS
     (slug); FAILED_PRECONDITION when it is archived, or when `expected_version` is not its version.
     """
+    ExchangeUsage: _grpc.UnaryUnaryMultiCallable[_attribution_service_pb2.ExchangeUsageRequest, _attribution_service_pb2.ExchangeUsageResponse]
+    """Adds what a gateway counted against caps and returns what all of them counted. Idempotent by gateway and number.
+    Errors: INVALID_ARGUMENT, UNAVAILABLE (the gateway goes on with what it knows).
+    """
     WatchRouting: _grpc.UnaryStreamMultiCallable[_attribution_service_pb2.WatchRoutingRequest, _attribution_service_pb2.WatchRoutingResponse]
     """Streams what gateways route by: a snapshot, then every change, within 2 s. Never ends by itself.
     Errors: UNAVAILABLE.
@@ -66,6 +70,10 @@ class AttributionServiceAsyncStub(AttributionServiceStub):
     UpdateCampaign: _aio.UnaryUnaryMultiCallable[_attribution_service_pb2.UpdateCampaignRequest, _attribution_service_pb2.UpdateCampaignResponse]  # type: ignore[assignment]
     """Changes what is set, pauses, resumes or archives; the version rises by one. Errors: NOT_FOUND; ALREADY_EXISTS
     (slug); FAILED_PRECONDITION when it is archived, or when `expected_version` is not its version.
+    """
+    ExchangeUsage: _aio.UnaryUnaryMultiCallable[_attribution_service_pb2.ExchangeUsageRequest, _attribution_service_pb2.ExchangeUsageResponse]  # type: ignore[assignment]
+    """Adds what a gateway counted against caps and returns what all of them counted. Idempotent by gateway and number.
+    Errors: INVALID_ARGUMENT, UNAVAILABLE (the gateway goes on with what it knows).
     """
     WatchRouting: _aio.UnaryStreamMultiCallable[_attribution_service_pb2.WatchRoutingRequest, _attribution_service_pb2.WatchRoutingResponse]  # type: ignore[assignment]
     """Streams what gateways route by: a snapshot, then every change, within 2 s. Never ends by itself.
@@ -109,6 +117,16 @@ class AttributionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_attribution_service_pb2.UpdateCampaignResponse, _abc.Awaitable[_attribution_service_pb2.UpdateCampaignResponse]]:
         """Changes what is set, pauses, resumes or archives; the version rises by one. Errors: NOT_FOUND; ALREADY_EXISTS
         (slug); FAILED_PRECONDITION when it is archived, or when `expected_version` is not its version.
+        """
+
+    @_abc_1.abstractmethod
+    def ExchangeUsage(
+        self,
+        request: _attribution_service_pb2.ExchangeUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_attribution_service_pb2.ExchangeUsageResponse, _abc.Awaitable[_attribution_service_pb2.ExchangeUsageResponse]]:
+        """Adds what a gateway counted against caps and returns what all of them counted. Idempotent by gateway and number.
+        Errors: INVALID_ARGUMENT, UNAVAILABLE (the gateway goes on with what it knows).
         """
 
     @_abc_1.abstractmethod
