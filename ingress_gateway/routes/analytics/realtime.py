@@ -29,7 +29,7 @@ WRITE_SECONDS = 20.0
 """Longest time that a client may take to read."""
 RETRY_MS = 3000
 _MOST_LINES = 100
-_NAMES = {name: "limit" for name in ("top_limit", "query.top_limit")}
+_NAMES = dict.fromkeys(("top_limit", "query.top_limit"), "limit")
 _Messages: TypeAlias = AsyncGenerator[pb.WatchRealtimeResponse, None]
 _HEADERS = Preset(
     *((name, value) for name, value in JSON.pairs if name != "Content-Type"),
