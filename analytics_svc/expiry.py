@@ -25,11 +25,15 @@ class Expiry:
         *,
         clock: Clock,
         writing: Callable[[], AbstractAsyncContextManager[None]],
+        tier_volume: str = "",
+        tier_after_days: int = 0,
     ) -> None:
         self._store = store
         self._retentions = retentions
         self._clock = clock
         self._writing = writing
+        self._tier_volume = tier_volume
+        self._tier_after_days = tier_after_days
 
     async def run(self) -> None:
         """Expire now and then every day, until cancelled; after a failure again within minutes."""
@@ -46,4 +50,5 @@ class Expiry:
 
     async def _expire_and_wait(self) -> None:
         await self.expire()
+        await self._store.tier(self._tier_volume, self._tier_after_days)
         await asyncio.sleep(EVERY.total_seconds())

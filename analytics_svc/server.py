@@ -8,10 +8,12 @@ from datetime import datetime
 from analytics_svc.admission import Admission, Capacity, Weight
 from analytics_svc.behavior.questions import BehaviorQuestions
 from analytics_svc.cache import ResultCache, Results
+from analytics_svc.expiry import Expiry
 from analytics_svc.follow import Follower
 from analytics_svc.metrics import report_admission, report_watermark_age
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.reports import Reports
+from analytics_svc.retention import Retentions
 from analytics_svc.run_sql import SqlRunner
 from analytics_svc.servicer.analytics import AnalyticsServicer
 from analytics_svc.settings import AnalyticsSettings
@@ -19,6 +21,9 @@ from analytics_svc.sql_guard import QueryLimits, tenant_schema
 from analytics_svc.store.cache_memory import MemoryResultCache
 from analytics_svc.store.cache_redis import RedisResultCache
 from analytics_svc.store.clickhouse import ClickHouseReadingStore
+from analytics_svc.store.connect import connect
+from analytics_svc.store.expiry import ClickHouseExpiry
+from analytics_svc.store.projection import ClickHouseProjection
 from analytics_svc.store.reader import ClickHouseReadingReader
 from analytics_svc.store.sql import ClickHouseStatements
 from analytics_svc.watch import RealtimeQuestions
@@ -68,6 +73,8 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Anal
         )
         report_watermark_age(follower.watermark_age_seconds)
         await stack.enter_async_context(running("feed follower", follower.run()))
+        expiry = _open_expiry(stack, settings, store)
+        await stack.enter_async_context(running("expiry", expiry.run()))
         admission = open_admission(settings)
         sql = await _open_sql(stack, settings, admission, watermark=follower.watermark_time)
         reader = await _open_reader(stack, settings, admission)
@@ -104,14 +111,28 @@ def open_admission(settings: AnalyticsSettings) -> Admission:
     return admission
 
 
+def _open_expiry(stack: AsyncExitStack, settings: AnalyticsSettings, store: ClickHouseReadingStore) -> Expiry:
+    """Open what lets old events leave, between the pages of the feed."""
+    clickhouse = connect(settings.dsn)
+    stack.push_async_callback(clickhouse.close)
+    return Expiry(
+        ClickHouseExpiry(clickhouse),
+        Retentions(ClickHouseProjection(clickhouse), default_days=settings.retention_days),
+        clock=SystemClock(),
+        writing=store.writing,
+        tier_volume=settings.tier_volume,
+        tier_after_days=settings.tier_after_days,
+    )
+
+
 async def _open_reader(
     stack: AsyncExitStack, settings: AnalyticsSettings, admission: Admission
 ) -> ClickHouseReadingReader:
-    """Open what answers reports; an organisation leaves a place for the others."""
+    """Open what answers reports; an organisation leaves half of the places for the others."""
     weight = Weight(
         "report",
         settings.query_memory_bytes // settings.query_threads,
-        running_per_organization=settings.query_threads - 1,
+        running_per_organization=max(1, settings.query_threads // 2),
         waiting_per_organization=200,
         may_use_reserve=True,
     )

@@ -1,10 +1,12 @@
 """Settings of analytics_svc (``ANALYTICS_…``)."""
 
+import os
 from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from analytics_svc.retention import DEFAULT_DAYS, LONGEST_DAYS
 from svc_runtime.clickhouse import Dsn, parse_dsn
 
 _DATABASE = "analytics"
@@ -44,7 +46,17 @@ class AnalyticsSettings(BaseSettings):
     """Most events wanted in one page of the feed."""
     write_interval_seconds: float = Field(default=0.2, ge=0, le=5)
     """Shortest time from the start of one insert to the start of the next."""
+    retention_days: int = Field(default=DEFAULT_DAYS, ge=1, le=LONGEST_DAYS)
+    """UTC days for which the reading keeps events; an organisation, or all, may be given others by `SetRetention`. The
+    raw events are not touched."""
+    tier_volume: str = ""
+    """Volume of the server's storage policy for old events; empty: they stay where they are. Not for the engine in
+    this process."""
+    tier_after_days: int = Field(default=90, ge=1)
+    """Age at which events go to `tier_volume`, when they are merged next."""
 
+    rebuild_parallel: int = Field(default_factory=lambda: 2 if (os.cpu_count() or 1) >= 4 else 1, ge=1, le=8)
+    """Months that are made again at a time."""
     geoip_paths: tuple[Path, ...] = ()
     """MMDB files of places and networks, as a JSON list; earlier ones win field by field. None: every place is unknown.
     A file that changes is taken within a minute."""

@@ -55,11 +55,9 @@ class Deriver:
         One row for each id, in no order, not settled yet. ``mappings`` are those that hold, by organisation, the oldest
         first. Where the engine or an enrichment stumbles over an event this raises: ``derive_one_by_one`` does not.
         """
-        for statement in scratch.truncate(self._prefix):
-            client.command(statement)
-        event_count = self._take_in(client, batches)
-        ids = int(client.query(f"SELECT uniqExact(event_id) FROM {self._prefix}_arrivals").result_rows[0][0])  # noqa: S608 - our own text
-        if ids != event_count:
+        self._truncate(client)
+        event_count, id_count = self._take_in(client, batches)
+        if id_count != event_count:
             return self.derive_one_by_one(client, batches, target, mappings)
         self._read(client, "shapes", readings.shape)
         self._read(client, "kinds", readings.kind)
@@ -74,6 +72,7 @@ class Deriver:
         client.command(self._text(PUT).replace("{target}", target), settings=_SETTINGS)
         others = client.raw_query(self._text(OTHERS), fmt="ProtobufList", settings=arrival_format(self._dsn))
         unreadable_count = self._put(client, arrivals_from_pb([_without_length(others)]), target, mappings)
+        self._truncate(client)  # a large batch takes as much memory as the rows that are made of it
         return Derived(event_count, event_count, unreadable_count)
 
     def derive_one_by_one(self, client: "Client", batches: Sequence[bytes], target: str, mappings: Mappings) -> Derived:
@@ -83,7 +82,12 @@ class Deriver:
         unreadable_count = self._put(client, first.values(), target, mappings)
         return Derived(len(arrivals), len(first), unreadable_count)
 
-    def _take_in(self, client: "Client", batches: Sequence[bytes]) -> int:
+    def _truncate(self, client: "Client") -> None:
+        for statement in scratch.truncate(self._prefix):
+            client.command(statement)
+
+    def _take_in(self, client: "Client", batches: Sequence[bytes]) -> tuple[int, int]:
+        """Let the engine take the events apart; return how many there are, and how many different ids."""
         client.raw_insert(
             f"{self._prefix}_arrivals",
             column_names=ARRIVAL_FIELDS,
@@ -91,7 +95,8 @@ class Deriver:
             fmt="ProtobufList",
             settings=arrival_format(self._dsn),
         )
-        return int(client.query(f"SELECT count() FROM {self._prefix}_arrivals").result_rows[0][0])  # noqa: S608 - our own text
+        counts = client.query(f"SELECT count(), uniqExact(event_id) FROM {self._prefix}_arrivals").result_rows[0]  # noqa: S608 - our own text
+        return counts[0], counts[1]
 
     def _read(
         self, client: "Client", table: str, read: Callable[[rb.Reader], bytes], mapped: Sequence[str] = ()

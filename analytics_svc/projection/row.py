@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 
 from analytics_svc.store import row_binary as rb
 
@@ -85,9 +86,10 @@ _ENCODERS: dict[str, rb.Encode] = {
 }
 COLUMNS = tuple(column.name for column in fields(Row))
 """What the derivation fills. The other columns of ``events`` are settled later, or follow from these."""
-_BY_COLUMN = [(name, _ENCODERS.get(name, rb.text)) for name in COLUMNS]
+_IN_ORDER = [_ENCODERS.get(name, rb.text) for name in COLUMNS]
+_values_of = attrgetter(*COLUMNS)
 
 
 def encode(row: Row) -> bytes:
     """Return the row as RowBinary of ``COLUMNS``. Raise ValueError or struct.error for what no column can hold."""
-    return b"".join([encoder(getattr(row, name)) for name, encoder in _BY_COLUMN])
+    return b"".join([encoder(value) for encoder, value in zip(_IN_ORDER, _values_of(row), strict=True)])

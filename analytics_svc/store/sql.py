@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import csv
 import io
+import os
 import tempfile
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -101,19 +102,18 @@ class ClickHouseStatements:
         self, query: GuardedQuery, answer_format: SqlFormat, *, organization_id: str, query_id: str
     ) -> AsyncIterator[StatementAnswer]:
         """See ``StatementStore.answer``."""
-        path = Path(tempfile.gettempdir()) / f"trellis-{query_id}.answer"
+        file, path = await asyncio.to_thread(_new_file, query_id)
         settings = {**query.settings, **_SETTINGS, QUERY_ID: query_id}
 
         def run(session: Session) -> Totals:
             return session.run(query.sql, query.parameters, settings, _FORMATS[answer_format], path, organization_id)
 
         try:
-            totals = await self._run(run, query_id)
-            file = await asyncio.to_thread(path.open, "rb")
-        finally:
-            # Whatever becomes of us from here on, the file goes with the descriptor.
-            await asyncio.to_thread(path.unlink, missing_ok=True)
-        try:
+            try:
+                totals = await self._run(run, query_id)
+            finally:
+                # Whatever becomes of us from here on, the file goes with the descriptor.
+                path.unlink()
             yield StatementAnswer(file, await asyncio.to_thread(_HEADS[answer_format], file), totals)
         finally:
             file.close()
@@ -178,6 +178,12 @@ class _Worker:
         if self._session is not None:
             with contextlib.suppress(ClickHouseError, OSError, RuntimeError):
                 self._session.close()
+
+
+def _new_file(query_id: str) -> tuple[IO[bytes], Path]:
+    """Make a file that nobody else can read."""
+    descriptor, name = tempfile.mkstemp(prefix=f"trellis-{query_id}-", suffix=".answer")
+    return os.fdopen(descriptor, "rb"), Path(name)
 
 
 @dataclass(frozen=True, slots=True)

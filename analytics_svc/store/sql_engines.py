@@ -33,7 +33,7 @@ class Session(Protocol):
         path: Path,
         organization_id: str,
     ) -> Totals:
-        """Write the answer to a file that is not there yet. Blocks."""
+        """Write the answer to an empty file. Blocks."""
         ...
 
     def describe(
@@ -70,7 +70,7 @@ class EmbeddedSession:
         organization_id: str,  # noqa: ARG002 - there are no roles here
     ) -> Totals:
         """See ``Session.run``."""
-        where = f"INTO OUTFILE {_quoted(str(path))} {_clause(settings)} FORMAT {engine_format}"
+        where = f"INTO OUTFILE {_quoted(str(path))} APPEND {_clause(settings)} FORMAT {engine_format}"
         result = self._query(f"{sql} {where}", parameters, engine_format)
         return Totals(result.rows_read(), result.storage_rows_read(), result.storage_bytes_read())
 
@@ -118,7 +118,7 @@ class ServerSession:
             stream: Any = self._client.raw_stream(
                 sql, dict(parameters), settings=self._settings(settings, organization_id), fmt=engine_format
             )
-            with stream, path.open("xb") as file:
+            with stream, path.open("wb") as file:
                 shutil.copyfileobj(stream, file, 1024 * 1024)
         except urllib3.exceptions.HTTPError as error:
             raise ConnectionError(type(error).__name__) from None

@@ -23,7 +23,8 @@ from tests.integration.enrich.networks import CITIES, write
 from trellis.capture.v1 import event_pb2
 
 LEAST = 40_000
-PAGE_EVENTS = 16_000
+PAGE_EVENTS = 26_000
+"""What ``follow.ENOUGH_BYTES`` holds."""
 _START_MS = 1_790_000_000_000
 _AGENT = (
     b"Mozilla/5.0 (Linux; Android %d; SM-G%d) AppleWebKit/537.36 (KHTML, like Gecko) "

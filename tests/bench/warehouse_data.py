@@ -10,6 +10,7 @@ is sixteen visitors who came once. Sources, campaigns, countries and the rest ar
 
 import hashlib
 import json
+import shutil
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -122,6 +123,9 @@ def make(directory: Path, event_count: int) -> None:
     """Make the reading; a directory that is done already is left as it is."""
     if (directory / _DONE).exists():
         return
+    if directory.exists():
+        # What somebody began and did not end.
+        shutil.rmtree(directory)
     began = time.monotonic()
     dsn = dsn_of(directory)
     use_spool(dsn)
