@@ -92,14 +92,22 @@ class MappingsInForce:
     def __init__(self, store: MappingStore) -> None:
         self._store = store
         self._active: ActiveMappings = {}
+        self._is_read = False
 
     def active_mappings(self) -> ActiveMappings:
         """Return every version that holds, by organisation, the oldest mapping first."""
         return self._active
 
+    async def current(self) -> ActiveMappings:
+        """Return them, read from the store where they never were. Raise UnavailableError."""
+        if not self._is_read:
+            await self.refresh()
+        return self._active
+
     async def refresh(self) -> None:
         """Read them from the store. Raise UnavailableError."""
         self._active = await self._store.active()
+        self._is_read = True
 
     async def activate(self, change: MappingChange, *, now: datetime) -> None:
         """Let a version hold from this moment on. To do it again changes nothing. Raise UnavailableError.

@@ -1,6 +1,7 @@
 """Operations as callers see them: begun, listed, watched, stopped; and done one after the other."""
 
 import asyncio
+import contextlib
 import secrets
 import string
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -60,6 +61,7 @@ class Operations:
         self._one_at_a_time = asyncio.Lock()
         self._has_news = asyncio.Event()
         self._being_made: dict[str, int] = {}
+        self._is_leaving = asyncio.Event()
 
     # ---- what callers do
 
@@ -162,11 +164,19 @@ class Operations:
         said = await self.get_rebuild(operation_id)
         yield said
         while not said.state.is_over:
-            await asyncio.sleep(WATCH_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WATCH_SECONDS):
+                    await self._is_leaving.wait()
+                    # An end without an error would say that the operation is over.
+                    raise UnavailableError("this process leaves; the operation goes on in the next one")
             now = await self.get_rebuild(said.operation_id)
             if now != said:
                 said = now
                 yield said
+
+    def close(self) -> None:
+        """Let the watchers leave."""
+        self._is_leaving.set()
 
     async def running_id(self) -> str:
         """Return the operation that changes the reading, or will next; empty: none. Raise UnavailableError."""

@@ -3,16 +3,17 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from analytics_svc import metrics
 from analytics_svc.operation import Operation, Scope, State, end_of, months_within, start_of
 from analytics_svc.raw import RawEvents, RawPage
 from svc_runtime.logs import get_logger
+from svc_runtime.tasks import uninterrupted
 
 ENOUGH_EVENTS = 50_000
 ENOUGH_BYTES = 32 * 1024 * 1024
@@ -23,7 +24,6 @@ LOCKED_READ_SECONDS = 10.0
 """Longest time to read raw events while others cannot write."""
 MOST_SPANS = 20
 MINUTE = timedelta(minutes=1)
-_T = TypeVar("_T")
 _log = get_logger(__name__)
 
 
@@ -209,7 +209,7 @@ class Rederivation:
         """Stop here: the months that do not come any more are to agree with those that are made."""
         for month in operation.months_left() if operation.done_months else ():
             async with self._writing():
-                await _unbroken(maker.resettle(Scope(month, operation.organization_id)))
+                await uninterrupted(maker.resettle(Scope(month, operation.organization_id)))
 
     async def _finish(self, month: _Month, progress: _Progress) -> None:
         await month.maker.settle()
@@ -246,7 +246,7 @@ class Rederivation:
             if last:
                 await month.maker.add([page.events for page in last], sum(page.event_count for page in last))
             month.mark = mark
-            count = await _unbroken(month.maker.switch(to_come))
+            count = await uninterrupted(month.maker.switch(to_come))
             metrics.switch_duration.record(asyncio.get_running_loop().time() - began)
         return count
 
@@ -303,16 +303,6 @@ def _with_month(operation: Operation, month: date, event_count: int) -> Operatio
         done_events=done,
         total_events=max(operation.total_events, done),
     )
-
-
-async def _unbroken(work: Awaitable[_T]) -> _T:
-    """Await ``work`` to its end also when the caller is cancelled: nobody may write before that."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
 
 
 async def _ended(tasks: Sequence["asyncio.Task[None]"]) -> None:

@@ -6,10 +6,12 @@ from contextlib import AsyncExitStack
 from datetime import datetime
 
 from analytics_svc.admission import Admission, Capacity, Weight
+from analytics_svc.assembly import projecting
 from analytics_svc.behavior.questions import BehaviorQuestions
 from analytics_svc.cache import ResultCache, Results
 from analytics_svc.expiry import Expiry
 from analytics_svc.follow import Follower
+from analytics_svc.mappings import MappingsInForce
 from analytics_svc.metrics import report_admission, report_watermark_age
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.reports import Reports
@@ -23,6 +25,7 @@ from analytics_svc.store.cache_redis import RedisResultCache
 from analytics_svc.store.clickhouse import ClickHouseReadingStore
 from analytics_svc.store.connect import connect
 from analytics_svc.store.expiry import ClickHouseExpiry
+from analytics_svc.store.mappings import ClickHouseMappingStore
 from analytics_svc.store.projection import ClickHouseProjection
 from analytics_svc.store.reader import ClickHouseReadingReader
 from analytics_svc.store.sql import ClickHouseStatements
@@ -38,11 +41,13 @@ from svc_runtime.paging import PageTokens
 from svc_runtime.settings import MeshSettings, TelemetrySettings, load_or_exit
 from svc_runtime.tasks import running
 from svc_runtime.tracing import configure_telemetry
-from trellis.analytics.v1 import analytics_service_pb2
+from trellis.analytics.v1 import analytics_service_pb2, projection_service_pb2
 from trellis.analytics.v1 import analytics_service_pb2_grpc as pb_grpc
+from trellis.analytics.v1 import projection_service_pb2_grpc as projection_grpc
 
 SERVICE = "analytics_svc"
 ANALYTICS_SERVICE = analytics_service_pb2.DESCRIPTOR.services_by_name["AnalyticsService"].full_name
+PROJECTION_SERVICE = projection_service_pb2.DESCRIPTOR.services_by_name["ProjectionService"].full_name
 _GEOIP_SECONDS = 30.0
 _log = get_logger(__name__)
 
@@ -61,7 +66,9 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Anal
         stack.push_async_callback(asyncio.to_thread, configure_telemetry(SERVICE, telemetry).close)
         enricher = await asyncio.to_thread(Enricher, settings.geoip_paths)
         await stack.enter_async_context(running("GeoIP files", _refresh(enricher)))
-        store = await _open_store(stack, settings.dsn, enricher)
+        mapping_store = _open_mappings(stack, settings.dsn)
+        in_force = MappingsInForce(mapping_store)
+        store = await _open_store(stack, settings.dsn, enricher, in_force)
         channel = await stack.enter_async_context(open_channel(mesh, settings.capture_target))
         follower = Follower(
             channel,
@@ -91,14 +98,31 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Anal
             page_tokens=page_tokens,
             clock=SystemClock(),
         )
+        projection = await stack.enter_async_context(
+            projecting(
+                settings,
+                store=store,
+                reader=reader,
+                enricher=enricher,
+                mapping_store=mapping_store,
+                in_force=in_force,
+                capture_channel=channel,
+                credentials=Credentials(mesh, SERVICE),
+                page_tokens=page_tokens,
+                clock=SystemClock(),
+                watermark=follower.watermark_time,
+            )
+        )
         auth_channel = await stack.enter_async_context(open_channel(mesh, settings.auth_target))
         validate_key = RemoteKeyValidator(auth_channel, Credentials(mesh, SERVICE))
-        server = GrpcServer(mesh, service_names=[ANALYTICS_SERVICE], validate_key=validate_key)
+        server = GrpcServer(mesh, service_names=[ANALYTICS_SERVICE, PROJECTION_SERVICE], validate_key=validate_key)
         server.add(lambda s: pb_grpc.add_AnalyticsServiceServicer_to_server(servicer, s))
+        server.add(lambda s: projection_grpc.add_ProjectionServiceServicer_to_server(projection, s))
         await server.start(settings.listen)
         stack.push_async_callback(server.stop)
         # Watches never end by themselves: without this every drain would last its whole time.
         stack.callback(realtime.close)
+        stack.callback(projection.operations.close)
         signal = await wait_for_signal()
         _log.info("leaving", signal=signal.name)
 
@@ -185,11 +209,21 @@ async def _refresh(enricher: Enricher) -> None:
         await asyncio.to_thread(enricher.refresh)
 
 
-async def _open_store(stack: AsyncExitStack, dsn: Dsn, enricher: Enricher) -> ClickHouseReadingStore:
+def _open_mappings(stack: AsyncExitStack, dsn: Dsn) -> ClickHouseMappingStore:
+    """Open the mappings, which are first read when the tables are there."""
+    clickhouse = connect(dsn)
+    stack.push_async_callback(clickhouse.close)
+    return ClickHouseMappingStore(clickhouse)
+
+
+async def _open_store(
+    stack: AsyncExitStack, dsn: Dsn, enricher: Enricher, in_force: MappingsInForce
+) -> ClickHouseReadingStore:
     """Wait for ClickHouse: a server that is not there yet, or a process that leaves the directory just now."""
     while True:
         try:
-            return await stack.enter_async_context(ClickHouseReadingStore.open(dsn, enricher=enricher))
+            opening = ClickHouseReadingStore.open(dsn, enricher=enricher, active_mappings=in_force.current)
+            return await stack.enter_async_context(opening)
         except UnavailableError as error:
             _log.warning("waiting for ClickHouse", error=repr(error))
             await asyncio.sleep(1.0)

@@ -94,10 +94,13 @@ def repair(client: "Client", organization_ids: Collection[str], days: Collection
 def _settle_again(client: "Client", where: str, values: Mapping[str, object]) -> None:
     """Settle rows of ``events`` anew, change those of them and around them that come out otherwise, and count these."""
     staged = f"{_REPAIRED}_staged"
+    settling = Settling(client, staged, _REPAIRED, is_again=True)
+    parts = _parts(settling, "events", where, values)
+    if not parts:
+        return
     client.command(f"CREATE OR REPLACE TABLE {staged} AS events ENGINE = Memory")
     client.command(f"CREATE OR REPLACE TABLE {_REPAIRED} AS events ENGINE = Memory")
-    settling = Settling(client, staged, _REPAIRED, is_again=True)
-    for part in _parts(settling, "events", where, values):
+    for part in parts:
         _stage(settling, "events", f"{where} AND {part}", values, columns=f"* {replaced(own_values())}")
         settling.run(f"TRUNCATE TABLE {_REPAIRED}")
         _settle(settling, _REPAIRED)

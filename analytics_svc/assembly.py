@@ -1,0 +1,90 @@
+"""Puts together what keeps the reading and makes it again."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import datetime
+
+import grpc
+
+from analytics_svc.mapping import Span
+from analytics_svc.mapping_preview import ReadingPreviewer
+from analytics_svc.mappings import MappingChange, MappingRegistry, MappingsInForce
+from analytics_svc.operation import Kind, Operation
+from analytics_svc.operations import Operations
+from analytics_svc.projection.enricher import Enricher
+from analytics_svc.raw import CaptureEvents
+from analytics_svc.rebuild import Rederivation
+from analytics_svc.retention import Retentions
+from analytics_svc.servicer.projection import ProjectionServicer
+from analytics_svc.settings import AnalyticsSettings
+from analytics_svc.store import MappingStore, ReadingReader
+from analytics_svc.store.clickhouse import ClickHouseReadingStore
+from analytics_svc.store.connect import connect
+from analytics_svc.store.making import open_makers
+from analytics_svc.store.operations import ClickHouseOperationStore
+from analytics_svc.store.projection import ClickHouseProjection
+from svc_runtime.clock import Clock
+from svc_runtime.grpc_client import Credentials
+from svc_runtime.paging import PageTokens
+from svc_runtime.tasks import keep_running, running
+
+
+@contextlib.asynccontextmanager
+async def projecting(
+    settings: AnalyticsSettings,
+    *,
+    store: ClickHouseReadingStore,
+    reader: ReadingReader,
+    enricher: Enricher,
+    mapping_store: MappingStore,
+    in_force: MappingsInForce,
+    capture_channel: grpc.aio.Channel,
+    credentials: Credentials,
+    page_tokens: PageTokens,
+    clock: Clock,
+    watermark: Callable[[], datetime | None],
+) -> AsyncIterator[ProjectionServicer]:
+    """Do operations for the time of the block, those first that a process before left; gives the RPCs."""
+    async with contextlib.AsyncExitStack() as stack:
+        clickhouse = connect(settings.dsn)
+        stack.push_async_callback(clickhouse.close)
+        projection = ClickHouseProjection(clickhouse)
+        retentions = Retentions(projection, default_days=settings.retention_days)
+
+        async def cuts() -> Mapping[str, datetime]:
+            return (await retentions.read()).cuts(clock.now())
+
+        makers = await stack.enter_async_context(
+            open_makers(settings.dsn, enricher, in_force.current, cuts, count=settings.rebuild_parallel)
+        )
+        operations = Operations(ClickHouseOperationStore(clickhouse), page_tokens, clock=clock)
+        raw = CaptureEvents(capture_channel, credentials)
+        engine = Rederivation(raw, makers, projection, operations, writing=store.writing)
+
+        async def work(operation_id: str) -> None:
+            operation = await operations.read(operation_id)
+            if operation.kind is Kind.MAPPING and not operation.is_planned:
+                # A process that was killed may have written down the operation, and not that its mapping holds.
+                await in_force.activate(_change(operation), now=clock.now())
+            await engine.run(operation_id)
+
+        await stack.enter_async_context(running("operations", keep_running("operations", lambda: operations.run(work))))
+        yield ProjectionServicer(
+            operations,
+            projection,
+            retentions,
+            mappings=MappingRegistry(
+                mapping_store, in_force, ReadingPreviewer(reader, enricher), operations, page_tokens, clock=clock
+            ),
+            watermark=watermark,
+        )
+
+
+def _change(operation: Operation) -> MappingChange:
+    return MappingChange(
+        organization_id=operation.organization_id,
+        mapping_id=operation.mapping_id,
+        version=operation.mapping_version,
+        actor=operation.actor,
+        span=Span(operation.span_start, operation.span_end),
+    )
