@@ -1,21 +1,33 @@
 """Classes of events that two sets of mappings read alike, as SQL over ``events``."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from analytics_svc.mapping import ActiveMapping, Span, span_of
 from analytics_svc.projection.scratch import quoted, trimmed
-from analytics_svc.statement import ORGANIZATION
+from analytics_svc.statement import ORGANIZATION, Statement
 from analytics_svc.store.touches import NIL
 from enrichment.aliases import DEFAULT
+from enrichment.channel import NOT_SET
 from enrichment.click_marks import CLICK_MARKS
 from enrichment.macros import LONGEST_BYTES as LONGEST_MACRO_BYTES
-from enrichment.macros import MACRO_PATTERNS
+from enrichment.macros import MACRO_PATTERNS, SUSPECT_FIRST, SUSPECT_LAST
 
 TOKEN = "trellis-token-"  # noqa: S105 - no password: a stand-in for values
 """Begins what stands for a value that nobody looks into."""
-OPAQUE = frozenset({"click_id", "external_id", "placement", "term", "content", "source_campaign_id", "transaction_id"})
+OPAQUE = frozenset(
+    {
+        "click_id",
+        "external_id",
+        "placement",
+        "campaign",
+        "term",
+        "content",
+        "source_campaign_id",
+        "transaction_id",
+    }
+)
 """Fields whose value is passed on: two values are the same to the reading unless they are equal to another one."""
 TRAFFIC = frozenset({"source", "medium", "campaign"})
 CONVERSION = frozenset({"payout", "currency", "status", "transaction_id", "click_id", "external_id"})
@@ -23,7 +35,16 @@ REFERRER = "referrer"
 _LONGEST_ID_BYTES = 512
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _SCHEMES = ("http://", "https://", "android-app://", "ios-app://", "//")
+MOST_SPELLINGS = 200
 _MACRO = quoted(f"^(?:{'|'.join(MACRO_PATTERNS)})\\z")
+_FIRST_OF_MACRO = ", ".join(quoted(chr(byte)) for byte in sorted(SUSPECT_FIRST))
+_LAST_OF_MACRO = ", ".join(quoted(chr(byte)) for byte in sorted(SUSPECT_LAST))
+_LITERAL_FIRST = ", ".join(quoted(letter) for letter in sorted({pattern[0] for pattern in MACRO_PATTERNS[1:]}))
+_IS_MACRO = (
+    f"((left(value, 1) IN ({_FIRST_OF_MACRO}, {_LITERAL_FIRST}) OR right(value, 1) IN ({_LAST_OF_MACRO}))"
+    f" AND length(value) <= {LONGEST_MACRO_BYTES} AND match(value, {_MACRO}))"
+)
+_NOT_SET = ", ".join(quoted(text) for text in sorted(NOT_SET))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +87,8 @@ class Names:
     """Those of both kinds that say where a visitor came from; empty where that does not matter."""
     is_by_source: bool
     """Which events the wanted mapping matches depends on where they came from."""
+    campaign: frozenset[str]
+    """Those among ``opaque`` that are the campaign's name, or none where they say so."""
     reads_conversions: bool
     reads_referrers: bool
     """A mapping gives a meaning to a parameter that may also say who sent the visitor."""
@@ -91,6 +114,7 @@ def names_of(comparison: Comparison) -> Names:
         opaque=frozenset((_names(fields & OPAQUE, every) | marks) - exact),
         traffic=frozenset(_names(TRAFFIC, every) | referrers | marks) if reads_traffic else frozenset(),
         is_by_source=any(mapping.source for mapping in comparison.changed),
+        campaign=frozenset(_names({"campaign"}, every) - exact),
         reads_conversions=reads_conversions,
         reads_referrers=reads_referrers,
     )
@@ -105,21 +129,28 @@ def _names(fields: Iterable[str], mappings: Sequence[ActiveMapping]) -> set[str]
 class Classes:
     """How events fall into classes, as expressions over rows of ``events``."""
 
-    steps: Mapping[str, str]
-    """By name, each over the columns and the steps before it; the last ones are the class."""
-    columns: tuple[str, ...]
-    """The steps that tell classes apart."""
+    names: tuple[str, ...]
+    """Parameters, in lower case, whose values ``class_values`` has, in hexadecimal."""
+    steps: Sequence[Mapping[str, str]]
+    """Columns by name, each step over the ones before it; the last one is what tells classes apart."""
     parameters: Mapping[str, object]
+    is_by_source: bool
+    """An event without any parameter in question may be matched or not."""
 
-    def rows(self, prewhere: str, *more: str, where: str = "1") -> str:
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The steps that tell classes apart."""
+        return tuple(self.steps[-1])
+
+    def rows(self, prewhere: str, *more: str) -> str:
         """Return the SELECT of the organisation's rows, each with its class, its ``cuts``, and the columns ``more``."""
-        steps = ", ".join(f"{expression} AS {name}" for name, expression in self.steps.items())
-        columns = ", ".join((*self.columns, "cuts", *more))
-        return (
-            f"SELECT {columns}, cityHash64({', '.join(self.columns)}) AS class"  # noqa: S608 - our own text
-            f" FROM (SELECT {', '.join((*more, steps))} FROM events"
-            f" PREWHERE {OWN} AND {prewhere} WHERE {where})"
-        )
+        # One SELECT in the other, so that what is used twice is written once.
+        source = f"events PREWHERE {OWN} AND {prewhere}"
+        for step in self.steps:
+            columns = ", ".join(f"{expression} AS {name}" for name, expression in step.items())
+            source = f"(SELECT *, {columns} FROM {source})"  # noqa: S608 - our own text
+        chosen = ", ".join((*self.columns, "cuts", "is_candidate", *more))
+        return f"SELECT {chosen}, cityHash64({', '.join(self.columns)}) AS class FROM {source}"  # noqa: S608 - our own text
 
 
 OWN = f"organization_id = {{{ORGANIZATION}:String}}"
@@ -128,71 +159,93 @@ IN_SPAN = (
     " AND event_time < fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC')"
 )
 HAS_CLICK = f"touch_event_id != {NIL}"
+SPANS = "arrayCount(edge -> toUnixTimestamp64Milli(event_time) >= edge, {edges:Array(Int64)})"
+"""One instant of a class stands for all: no mapping begins or ends between them."""
+_TOUCH_IN_SPAN = IN_SPAN.replace("event_time", "touch_time")
 
 
-def classes_of(comparison: Comparison) -> Classes:
-    """Return how the events of the comparison fall into classes."""
-    names = names_of(comparison)
-    steps = {
-        "class_spans": "arrayCount(edge -> toUnixTimestamp64Milli(event_time) >= edge, {edges:Array(Int64)})",
-        **_pair_steps(names),
-        "class_route": "toString(route)",
-        "class_external": f"hex({_token_of('external_click_id')})",
-        "class_gateway": f"hex({_token_of('gateway_click_id')})",
-        **(_traffic_steps() if names.traffic else {}),
-        **(_conversion_steps() if names.reads_conversions else {}),
-    }
-    if not names.is_by_source:
-        # Those that carry no parameter in question differ by their time alone.
-        steps |= {
-            name: f"if(is_candidate, {step}, {_EMPTY.get(name, chr(39) * 2)})"
-            for name, step in steps.items()
-            if name.startswith("class_") and name != "class_spans"
-        }
+def parameters_of(comparison: Comparison) -> dict[str, object]:
+    """Return the values of ``OWN``, ``IN_SPAN`` and ``SPANS``."""
     edges = {edge for m in (*comparison.before, *comparison.after) for edge in (m.start_time, m.end_time) if edge}
     span = comparison.span
-    parameters = {
+    return {
         ORGANIZATION: comparison.organization_id,
         "start_ms": _milliseconds(span.start_time or _FIRST),
         "end_ms": _milliseconds(span.end_time or _LAST),
         "edges": sorted(map(_milliseconds, edges)),
-        "mapped": sorted(names.mapped),
-        "exact": sorted(names.exact),
-        "opaque": sorted(names.opaque),
-        "traffic": sorted(names.traffic),
     }
-    return Classes(steps, tuple(name for name in steps if name.startswith("class_")), parameters)
 
 
-_EMPTY = {"class_pairs": "[]", "class_is_test": "0"}
+def spellings_statement(comparison: Comparison) -> Statement:
+    """Find which parameters in question there are, as they are written: one of many is read without the others."""
+    names = names_of(comparison)
+    counted = "arrayFilter(key -> lower(key) IN {names:Array(String)}, mapKeys(params))"
+    return Statement(
+        f"SELECT groupUniqArrayArray({MOST_SPELLINGS + 1})({counted}) AS spellings FROM events"  # noqa: S608 - our own text
+        f" PREWHERE {OWN} AND ({IN_SPAN} OR ({HAS_CLICK} AND {_TOUCH_IN_SPAN}))",
+        {**parameters_of(comparison), "names": sorted(names.exact | names.opaque)},
+    )
 
 
-def _pair_steps(names: Names) -> dict[str, str]:
-    """Return the steps to (name in lower case, value in hexadecimal) of each usable parameter that counts, by name."""
-    known = "(name IN {exact:Array(String)} OR name IN {opaque:Array(String)})"
-    cut = f"left(pair.2, {_LONGEST_ID_BYTES})"
-    macro = f"length(pair.2) <= {LONGEST_MACRO_BYTES} AND match(pair.2, {_MACRO})"
-    schemes = " OR ".join(f"startsWith(lower(pair.2), {quoted(scheme)})" for scheme in _SCHEMES)
-    # A `ref` that is a URL is the referrer, which its host stands for.
-    has_referrer = bool(names.traffic) and not names.reads_referrers
-    is_referrer = f"pair.1 = 'ref' AND route != 'in' AND ({schemes})" if has_referrer else "0"
-    return {
-        "names": "arrayMap(name -> lower(name), mapKeys(params))",
-        "is_candidate": "hasAny(names, {mapped:Array(String)})",
-        "known": (
-            "arrayFilter((pair, place) -> place = indexOf(names, pair.1) AND (pair.1 IN {traffic:Array(String)}"
-            f" OR (is_candidate AND {known.replace('name', 'pair.1')})), arrayZip(names, mapValues(params)),"
-            " arrayEnumerate(names))"
-        ),
-        "trimmed": f"arrayMap(pair -> (pair.1, {trimmed('pair.2')}), known)",
-        "kept": (f"arraySort(arrayFilter(pair -> pair.2 != '' AND NOT ({macro}) AND NOT ({is_referrer}), trimmed))"),
-        "cuts": f"arrayMap(pair -> {cut}, kept)",
-        "exact_cuts": "arrayFilter((value, pair) -> pair.1 IN {exact:Array(String)}, cuts, kept)",
-        "class_pairs": (
-            "arrayMap((pair, value) -> (pair.1, hex(if(pair.1 IN {exact:Array(String)}, pair.2,"
-            f" {_token_of('value')}))), kept, cuts)"
-        ),
-    }
+def classes_of(comparison: Comparison, spellings: Iterable[str]) -> Classes:
+    """Return how the events of the comparison fall into classes, whose parameters are written like this."""
+    names = names_of(comparison)
+    written: dict[str, list[str]] = {}
+    for spelling in sorted(spellings):
+        written.setdefault(spelling.encode().lower().decode(), []).append(spelling)
+    parameters = parameters_of(comparison)
+    texts = [_text(names, place, *item, parameters) for place, item in enumerate(written.items())]
+    mapped = [place for place, name in enumerate(written, 1) if name in names.mapped]
+    steps = (
+        {"texts": f"CAST([{', '.join(texts)}], 'Array(String)')"},
+        {"used": f"arrayMap(value -> if({_IS_MACRO}, '', value), texts)"},
+        {
+            "is_candidate": " OR ".join(f"used[{place}] != ''" for place in mapped) or "0",
+            "cuts": f"arrayMap(value -> left(value, {_LONGEST_ID_BYTES}), used)",
+        },
+        {"exact_cuts": f"arrayFilter((value, is_exact) -> is_exact, cuts, {_flags(written, names.exact)})"},
+        {
+            "class_spans": SPANS,
+            "class_values": _values(names, written),
+            "class_route": "toString(route)",
+            "class_external": f"hex({_token_of('external_click_id')})",
+            "class_gateway": f"hex({_token_of('gateway_click_id')})",
+            **(_traffic_columns() if names.traffic else {}),
+            **(_conversion_columns() if names.reads_conversions else {}),
+        },
+    )
+    return Classes(tuple(written), steps, parameters, names.is_by_source)
+
+
+def _text(names: Names, place: int, name: str, spellings: Sequence[str], parameters: dict[str, object]) -> str:
+    """Return the value of a parameter, blanks around it cut; its name goes to ``parameters``."""
+    parameters[f"name{place}"] = name if len(spellings) > 1 else spellings[0]
+    value = f"params[{{name{place}:String}}]"
+    if len(spellings) > 1:  # the first of them counts
+        value = f"params[arrayFirst(key -> lower(key) = {{name{place}:String}}, mapKeys(params))]"
+    text = trimmed(value)
+    if name != "ref" or not names.traffic or names.reads_referrers:
+        return text
+    # One that is a URL is the referrer, which its host stands for.
+    schemes = " OR ".join(f"startsWith(lower({text}), {quoted(scheme)})" for scheme in _SCHEMES)
+    return f"if(route != 'in' AND ({schemes}), '', {text})"
+
+
+def _flags(written: Iterable[str], chosen: Container[str]) -> str:
+    return f"CAST([{', '.join(str(int(name in chosen)) for name in written)}], 'Array(UInt8)')"
+
+
+def _values(names: Names, written: Iterable[str]) -> str:
+    """Return what stands for each parameter. Of an event with none in question it only counts where it came from."""
+    written = list(written)
+    flags = ", ".join(_flags(written, chosen) for chosen in (names.exact, names.campaign, names.traffic))
+    shown = (
+        f"multiIf(is_exact, value, cut = '' OR (is_campaign AND lower(cut) IN ({_NOT_SET})), cut, {_token_of('cut')})"
+    )
+    return (
+        "arrayMap((value, cut, is_exact, is_campaign, is_traffic) -> if(is_candidate OR is_traffic,"
+        f" hex({shown}), ''), used, cuts, {flags})"
+    )
 
 
 def _token_of(value: str) -> str:
@@ -204,7 +257,7 @@ def _token_of(value: str) -> str:
     )
 
 
-def _traffic_steps() -> dict[str, str]:
+def _traffic_columns() -> dict[str, str]:
     return {
         "class_referrer": "toString(referer_host)",
         "class_host": "hex(host)",
@@ -212,11 +265,11 @@ def _traffic_steps() -> dict[str, str]:
     }
 
 
-def _conversion_steps() -> dict[str, str]:
+def _conversion_columns() -> dict[str, str]:
     return {
-        "class_type": "hex(event_type)",
-        "class_is_test": "has(marks, 'test')",
-        "class_click": f"hex({_token_of('click_id')})",
+        "class_type": "if(is_candidate, hex(event_type), '')",
+        "class_is_test": "is_candidate AND has(marks, 'test')",
+        "class_click": f"if(is_candidate, hex({_token_of('click_id')}), '')",
     }
 
 

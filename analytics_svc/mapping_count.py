@@ -32,9 +32,10 @@ class MonthPreview:
 class Count:
     """Counts classes; what each is read as is found out once."""
 
-    def __init__(self, organization_id: str, reader: Reader) -> None:
+    def __init__(self, organization_id: str, reader: Reader, names: Sequence[str]) -> None:
         self._organization_id = organization_id
         self._reader = reader
+        self._names = names
         self._readings: dict[int, Reading] = {}
         self._verdicts: dict[tuple[int, int, int], bool] = {}
         self._matched: Counter[int] = Counter()
@@ -43,6 +44,12 @@ class Count:
         """Of events that change by themselves."""
         self.moved_clicks: dict[int, int] = {}
         """Classes of clicks that are found by another id then, and where it is: see ``_place``."""
+
+    def add_plain(self, rows: Iterable[Row]) -> None:
+        """Add events that carry no parameter in question: matched by their time alone, and never changed."""
+        for row in rows:
+            if self._reader.is_wanted_at(row["event_ms"]):
+                self._matched.update(_by_month(row))
 
     def add_own(self, rows: Iterable[Row]) -> None:
         """Add events that have nothing of a click."""
@@ -84,7 +91,7 @@ class Count:
 
     def _reading(self, key: int, found: Row, event_time_ms: int) -> Reading:
         if key not in self._readings:
-            arrival = arrival_of_class(self._organization_id, found, event_time_ms)
+            arrival = arrival_of_class(self._organization_id, self._names, found, event_time_ms)
             self._readings[key] = self._reader.read(arrival, bytes.fromhex(found["class_gateway"]))
         return self._readings[key]
 
@@ -104,8 +111,18 @@ def own_statement(classes: Classes) -> Statement:
     """Count the events that have nothing of a click, by class."""
     columns = ", ".join(f"any({name}) AS {name}" for name in classes.columns)
     rows = classes.rows(f"{IN_SPAN} AND NOT ({HAS_CLICK})", "event_time")
+    where = "1" if classes.is_by_source else "is_candidate"
     return Statement(
-        f"SELECT class, {columns}, min({_MS}) AS event_ms, {_MONTHS} FROM ({rows}) GROUP BY class",  # noqa: S608 - our own text
+        f"SELECT class, {columns}, min({_MS}) AS event_ms, {_MONTHS} FROM ({rows}) WHERE {where} GROUP BY class",  # noqa: S608 - our own text
+        classes.parameters,
+    )
+
+
+def plain_statement(classes: Classes) -> Statement:
+    """Count the events that have nothing of a click and carry no parameter in question, by time."""
+    rows = classes.rows(f"{IN_SPAN} AND NOT ({HAS_CLICK})", "event_time")
+    return Statement(
+        f"SELECT min({_MS}) AS event_ms, {_MONTHS} FROM ({rows}) WHERE NOT is_candidate GROUP BY class_spans",  # noqa: S608 - our own text
         classes.parameters,
     )
 
@@ -185,7 +202,7 @@ def _place(row: Row, external_click_id: bytes) -> int:
     """Return where an id of a class is: among its parameters, from 1; -2: with the gateway's; 0: nowhere."""
     if external_click_id and external_click_id.hex() == row["class_gateway"].lower():
         return -2
-    values = [bytes.fromhex(value) for _, value in row["class_pairs"]]
+    values = list(map(bytes.fromhex, row["class_values"]))
     return values.index(external_click_id) + 1 if external_click_id in values else 0
 
 

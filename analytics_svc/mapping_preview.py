@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from analytics_svc.mapping import ActiveMapping
-from analytics_svc.mapping_classes import Classes, Comparison, classes_of
+from analytics_svc.mapping_classes import MOST_SPELLINGS, Classes, Comparison, classes_of, spellings_statement
 from analytics_svc.mapping_count import (
     Count,
     MonthPreview,
     linked_statement,
     own_statement,
+    plain_statement,
     relinked_statement,
     sample_statement,
 )
@@ -26,6 +27,7 @@ from analytics_svc.mapping_reading import Reader, Reading, arrival_of_row, shown
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.statement import Statement
 from analytics_svc.store import ReadingReader
+from svc_runtime.errors import QueryLimitError
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +75,15 @@ class ReadingPreviewer:
         comparison = Comparison(organization_id, tuple(before), tuple(after))
         if not comparison.changed:
             return MappingPreview((), ())
-        classes, reader = classes_of(comparison), Reader(comparison, self._enricher)
-        count = Count(organization_id, reader)
+        spellings = (await self._rows(spellings_statement(comparison)))[0]["spellings"]
+        if len(spellings) > MOST_SPELLINGS:
+            raise QueryLimitError(
+                f"the parameters in question are written in more than {MOST_SPELLINGS} ways: give a shorter time range"
+            )
+        classes, reader = classes_of(comparison, spellings), Reader(comparison, self._enricher)
+        count = Count(organization_id, reader, classes.names)
+        if not classes.is_by_source:
+            count.add_plain(await self._rows(plain_statement(classes)))
         await asyncio.to_thread(count.add_own, await self._rows(own_statement(classes)))
         await asyncio.to_thread(count.add_linked, await self._rows(linked_statement(classes)))
         if count.moved_clicks:

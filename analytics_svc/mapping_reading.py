@@ -1,6 +1,6 @@
 """How the projection reads an event by one set of mappings and by another."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -10,7 +10,7 @@ from urllib.parse import quote_from_bytes
 from analytics_svc.mapping_classes import Comparison
 from analytics_svc.projection.arrival import Arrival
 from analytics_svc.projection.enricher import Enricher
-from analytics_svc.projection.read import read_event
+from analytics_svc.projection.read import matching, read_event
 from analytics_svc.projection.row import Row
 from enrichment.parameters import DEFAULT_ALIASES, parse_query
 
@@ -74,6 +74,11 @@ class Reader:
             before = read_event(arrival, self._comparison.before, self._enricher)
         return Reading(before, read_event(arrival, self._comparison.after, self._enricher))
 
+    def is_wanted_at(self, event_time_ms: int) -> bool:
+        """True where the wanted mapping, of any source, speaks of events of that time."""
+        wanted = [mapping for mapping in self._comparison.after if mapping.label in self._labels]
+        return bool(matching(wanted, "", event_time_ms))
+
     def is_matched(self, reading: Reading) -> bool:
         """True where the wanted mapping speaks of the event."""
         return not self._labels.isdisjoint(reading.after.mapping_versions)
@@ -89,10 +94,13 @@ def _is_mapped(arrival: Arrival, row: Row, comparison: Comparison) -> bool:
     )
 
 
-def arrival_of_class(organization_id: str, found: Mapping[str, Any], event_time_ms: int) -> Arrival:
+def arrival_of_class(
+    organization_id: str, names: Sequence[str], found: Mapping[str, Any], event_time_ms: int
+) -> Arrival:
     """Return an event that is read as every event of a class is."""
     route = found["class_route"]
-    pairs = [(name.encode(), bytes.fromhex(value)) for name, value in found["class_pairs"]]
+    values = map(bytes.fromhex, found["class_values"])
+    pairs = [(name.encode(), value) for name, value in zip(names, values, strict=True) if value]
     headers = b""
     referrer, page = found.get("class_referrer", ""), found.get("class_page", "")
     if route == "in" and referrer:

@@ -11,7 +11,8 @@ from enrichment.referrers import Category, Site, host_of, site_named, site_of
 
 LONGEST_CHARACTERS = 512
 _LONGEST_BYTES = 4 * LONGEST_CHARACTERS
-_NOT_SET = frozenset({"(not set)", "(none)", "none", "not set", "-"})
+NOT_SET = frozenset({"(not set)", "(none)", "none", "not set", "-"})
+"""What is sent in place of a name that there is none of, in lower case."""
 _DIRECT = frozenset({"direct", "(direct)"})
 
 
@@ -205,7 +206,7 @@ def _is_own(host: str, own_hosts: Container[str]) -> bool:
 
 def _text(value: bytes) -> str:
     text = value[:_LONGEST_BYTES].decode("utf-8", "replace")[:LONGEST_CHARACTERS]
-    return "" if text.lower() in _NOT_SET else text
+    return "" if text.lower() in NOT_SET else text
 
 
 def _folded(value: bytes) -> str:
