@@ -46,7 +46,7 @@ def _parameters_from_pb(message: pb.RunSqlRequest, violations: list[Violation]) 
                     name: _value(value, f"named.{name}", violations)
                     for name, value in json_format.MessageToDict(message.named).items()
                 }
-    except json_format.SerializeToJsonError:
+    except (json_format.Error, ValueError):
         violations.append(Violation("parameters", "hold a number that is none"))
     return ()
 
