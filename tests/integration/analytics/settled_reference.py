@@ -72,15 +72,15 @@ def _touch(row: Row, rows: Iterable[Row]) -> UUID | None:
 
 
 def _give_sessions(rows: list[dict[str, Any]]) -> None:
-    last: tuple[str, str] | None = None
+    visitor, current, last = None, "", _EPOCH
     for row in sorted(rows, key=lambda row: (row["organization_id"], row["user_id"], row["event_time"])):
-        visitor = (row["organization_id"], row["user_id"])
         if not row["user_id"]:
             continue
-        if visitor != last or row["event_time"] - before > GAP:
-            current = session_id(*visitor, row["event_time"])
-        last, before = visitor, row["event_time"]
+        own, time = (row["organization_id"], row["user_id"]), row["event_time"]
+        if own != visitor or time - last > GAP:
+            current = session_id(*own, time)
         row["session_id"] = current
+        visitor, last = own, time
 
 
 def _take(row: dict[str, Any], click: Row) -> None:

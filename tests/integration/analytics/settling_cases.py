@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from analytics_svc.operation import Scope
 from analytics_svc.store import rollups
@@ -123,7 +123,7 @@ def _aware(value: Any) -> Any:
 
 def empty(client: "Client") -> None:
     """Throw everything away."""
-    for table in ("events", "click_keys", "reference_keys", "rollup_minute", "rollup_day"):
+    for table in ("events", "click_keys", "reference_keys", *rollups.ROWS):
         client.command(f"TRUNCATE TABLE {table}")
 
 
@@ -140,3 +140,28 @@ def make_month(client: "Client", month: date, rows: Sequence[dict[str, Any]], la
         settle_late(client, "late", "made", scope)
     replace_month(client, "events", "made", scope)
     reconcile_month(client, "made", scope)
+
+
+def month_of(row: dict[str, Any]) -> date:
+    """Return the first day of the row's month."""
+    return date(row["event_time"].year, row["event_time"].month, 1)
+
+
+def plain(**values: Any) -> dict[str, Any]:
+    """Return a page view without anything, but for what is given."""
+    row = _row(random.Random(0), 10)
+    nothing: dict[str, Any] = {
+        name: type(value)() for name, value in row.items() if isinstance(value, str | int | float | list)
+    }
+    return {
+        **row,
+        **nothing,
+        "organization_id": "org_a",
+        "event_id": uuid4(),
+        "event_time": datetime(2026, 3, 2, 12, tzinfo=UTC),
+        "event_type": "pageview",
+        "route": "pixel",
+        "value": None,
+        "conversion_time": None,
+        **values,
+    }
