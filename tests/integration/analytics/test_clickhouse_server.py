@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from analytics_svc.projection.derive import SMALL_BYTES
 from analytics_svc.store import Bookmark, ReadingStore
 from analytics_svc.store.clickhouse import ClickHouseReadingStore
 from svc_runtime.clickhouse import Dsn, parse_dsn
@@ -41,6 +42,16 @@ class TestClickHouseServer(ReadingStoreContract):
         """An empty one."""
         async with ClickHouseReadingStore.open(at(dsn)) as store:
             yield store
+
+
+async def test_a_large_page_is_derived_by_the_server(server: ClickHouseFront, dsn: str) -> None:
+    large = page(range(2500), b"1")
+    assert large.byte_count > SMALL_BYTES
+    async with ClickHouseReadingStore.open(at(dsn)) as store:
+        before = len(server.statements)
+        assert await store.write(large) == 2500
+        assert [text for text in server.statements[before:] if "live_picked" in text and "INSERT INTO" in text]
+        assert await store.write(large) == 0
 
 
 async def test_a_server_that_goes_away_is_unavailable_and_found_again(server: ClickHouseFront, dsn: str) -> None:

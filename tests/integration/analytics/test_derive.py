@@ -88,7 +88,7 @@ def derivation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Derivation]
     geo.refresh()
     with reading(tmp_path_factory.mktemp("clickhouse")) as (dsn, client):
         client.command("CREATE TABLE derived AS events ENGINE = Memory")
-        deriver = Deriver(dsn, Enricher([city]), prefix="test")
+        deriver = Deriver(dsn, Enricher([city]), prefix="test", small_bytes=0)
         deriver.prepare(client)
         yield Derivation(client, deriver, geo)
 
