@@ -187,7 +187,7 @@ class _Compiler:
                 "if(is_conversion = 1 AND isNotNull(value), currency, '') AS revenue_currency,"
                 " if(isNotNull(cost), events.cost_currency, '') AS cost_currency,"
                 " countIf(is_conversion = 1) AS conversions,"
-                " sumIf(toDecimal128(ifNull(value, 0), 6), is_conversion = 1) AS revenue, count() AS events"
+                " ifNull(sumIf(value, is_conversion = 1), 0) AS revenue, count() AS events"
             )
             only = " AND (is_conversion = 1 OR isNotNull(cost))"
         else:
@@ -275,7 +275,9 @@ class _Compiler:
             function = unique(("" if is_event else "Merge") + ("State" if is_state else "") + suffix)
         else:
             function = (measure.function if is_event else "sum") + suffix
-        return f"{function}({', '.join(filter(None, [argument, condition]))})"
+        aggregate = f"{function}({', '.join(filter(None, [argument, condition]))})"
+        # Amounts may be NULL, and then so is their sum.
+        return f"ifNull({aggregate}, 0)" if is_event and measure.function == "sum" else aggregate
 
     def _state(self, measure: Measure, part: Part) -> str:
         if measure in part.measures:
@@ -317,16 +319,18 @@ class _Compiler:
         if part.source in _GRAINS:
             conditions.append(f"grain = '{_GRAINS[part.source]}'")
         conditions.append(_any([self._seconds(f"b{at}_{number}", part, one) for number, one in enumerate(part.ranges)]))
-        where = [] if slice_.includes_bots or self._counts_bots else ["is_bot = 0"]
-        if slice_.filter is not None:
-            columns = {"event_time": _TIMES[part.source], **({part.carried: "value"} if part.carried else {})}
-            compiled = compile_sql(slice_.filter, columns=columns, time_zone=slice_.time_zone, prefix=f"b{at}f")
-            where.append(f"({compiled.text})")
-            self.parameters |= compiled.parameters
+        # Before the states are read, which are large. The rule waits until the rows are the organisation's alone.
+        if not slice_.includes_bots and not self._counts_bots:
+            conditions.append("is_bot = 0")
         for number, chosen in enumerate(slice_.dimension_filters):
             there = replace(chosen, dimension=_at_source(chosen.dimension, part))
-            where.append(one_of(there, f"b{at}f_d{number}", slice_.time_zone, self.parameters))
-        return " AND ".join(conditions), " AND ".join(where) or "1"
+            conditions.append(one_of(there, f"b{at}f_d{number}", slice_.time_zone, self.parameters))
+        if slice_.filter is None:
+            return " AND ".join(conditions), "1"
+        columns = {"event_time": _TIMES[part.source], **({part.carried: "value"} if part.carried else {})}
+        compiled = compile_sql(slice_.filter, columns=columns, time_zone=slice_.time_zone, prefix=f"b{at}f")
+        self.parameters |= compiled.parameters
+        return " AND ".join(conditions), f"({compiled.text})"
 
     def _seconds(self, name: str, part: Part, range_: tuple[int, int]) -> str:
         start, end = (min(max(edge // 1000, 0), _LAST_DATE_TIME) for edge in range_)

@@ -78,7 +78,7 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
             Measure(
                 "revenue",
                 "sum",
-                "toDecimal128(ifNull(value, 0), 6)",
+                "value",
                 f"is_conversion = 1 AND {_IN_CURRENCY}",
                 "revenue",
                 _IN_CURRENCY,
@@ -86,7 +86,7 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
             Measure(
                 "cost",
                 "sum",
-                "toDecimal128(ifNull(cost, 0), 6)",
+                "cost",
                 _COST_IN_CURRENCY,
                 "cost",
                 _COST_IN_CURRENCY,

@@ -60,4 +60,5 @@ CREATE TABLE IF NOT EXISTS rollup_unique
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(time)
 ORDER BY (organization_id, dimension, grain, time, value, is_bot)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
+-- Rows are large: one value's are found without reading many others.
+SETTINGS index_granularity = 16, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1

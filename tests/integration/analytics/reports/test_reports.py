@@ -468,7 +468,7 @@ async def test_the_sources_of_an_answer_are_told(client: "Client", asked: Asked)
     for request, wanted in (
         (breakdown("source"), {"day"}),
         (breakdown("hour"), {"minute", "day"}),
-        (breakdown("host"), {"events"}),
+        (breakdown("host"), {"events", "day"}),
         (breakdown("source", metrics=("unique_ips",)), {"events"}),
     ):
         response = await asked.stub.QueryBreakdown(request, metadata=asked.caller())

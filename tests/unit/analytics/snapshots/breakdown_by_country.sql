@@ -49,9 +49,9 @@ SELECT
     uniqCombined64StateIf(14)(user_id, user_id != '' AND is_bot = 0) AS p_users,
     uniqCombined64StateIf(14)(session_id, session_id != '' AND is_bot = 0) AS p_sessions,
     countIf(is_conversion = 1 AND is_bot = 0) AS p_conversions,
-    sumIf(toDecimal128(ifNull(value, 0), 6), is_conversion = 1 AND currency = {currency:String} AND currency != '' AND is_bot = 0) AS p_revenue,
+    ifNull(sumIf(value, is_conversion = 1 AND currency = {currency:String} AND currency != '' AND is_bot = 0), 0) AS p_revenue,
     countIf(is_conversion = 1 AND isNotNull(value) AND currency = {currency:String} AND currency != '' AND is_bot = 0) AS p_orders,
-    sumIf(toDecimal128(ifNull(cost, 0), 6), cost_currency = {currency:String} AND cost_currency != '' AND is_bot = 0) AS p_cost,
+    ifNull(sumIf(cost, cost_currency = {currency:String} AND cost_currency != '' AND is_bot = 0), 0) AS p_cost,
     countIf(is_bot = 1) AS p_bots
 FROM events
 PREWHERE organization_id = {organization:String} AND event_time >= fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC') AND event_time < fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC') AND (event_time >= fromUnixTimestamp64Milli({b1_0_start:Int64}, 'UTC') AND event_time < fromUnixTimestamp64Milli({b1_0_end:Int64}, 'UTC') OR event_time >= fromUnixTimestamp64Milli({b1_1_start:Int64}, 'UTC') AND event_time < fromUnixTimestamp64Milli({b1_1_end:Int64}, 'UTC'))

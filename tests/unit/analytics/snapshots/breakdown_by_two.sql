@@ -1,6 +1,6 @@
 WITH
-    sumIf(toDecimal128(ifNull(value, 0), 6), is_conversion = 1 AND currency = {currency:String} AND currency != '' AND is_bot = 0) AS m_revenue,
-    sumIf(toDecimal128(ifNull(cost, 0), 6), cost_currency = {currency:String} AND cost_currency != '' AND is_bot = 0) AS m_cost,
+    ifNull(sumIf(value, is_conversion = 1 AND currency = {currency:String} AND currency != '' AND is_bot = 0), 0) AS m_revenue,
+    ifNull(sumIf(cost, cost_currency = {currency:String} AND cost_currency != '' AND is_bot = 0), 0) AS m_cost,
     countIf(is_bot = 1) AS m_bots
 SELECT
     formatDateTime(event_time, '%H', {d0_time_zone:String}) AS d0,

@@ -12,13 +12,13 @@ SELECT
     sumIf(r.revenue, currency = {currency:String} AND currency != '') AS p_revenue,
     uniqCombined64StateIf(14)('', 0) AS p_users
 FROM rollup_minute AS r
-PREWHERE organization_id = {organization:String} AND (minute >= toDateTime({b0_0_start:UInt32}, 'UTC') AND minute < toDateTime({b0_0_end:UInt32}, 'UTC'))
-WHERE is_bot = 0
+PREWHERE organization_id = {organization:String} AND (minute >= toDateTime({b0_0_start:UInt32}, 'UTC') AND minute < toDateTime({b0_0_end:UInt32}, 'UTC')) AND is_bot = 0
+WHERE 1
 GROUP BY t
 UNION ALL
 SELECT
     roundDown(toInt64(toUnixTimestamp(event_time)), {steps:Array(Int64)}) AS t,
-    sumIf(toDecimal128(ifNull(value, 0), 6), is_conversion = 1 AND currency = {currency:String} AND currency != '') AS p_revenue,
+    ifNull(sumIf(value, is_conversion = 1 AND currency = {currency:String} AND currency != ''), 0) AS p_revenue,
     uniqCombined64StateIf(14)('', 0) AS p_users
 FROM events
 PREWHERE organization_id = {organization:String} AND event_time >= fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC') AND event_time < fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC') AND (event_time >= fromUnixTimestamp64Milli({b1_0_start:Int64}, 'UTC') AND event_time < fromUnixTimestamp64Milli({b1_0_end:Int64}, 'UTC'))
@@ -30,8 +30,8 @@ SELECT
     toDecimal128(0, 6) AS p_revenue,
     uniqCombined64MergeState(14)(r.users) AS p_users
 FROM rollup_unique AS r
-PREWHERE organization_id = {organization:String} AND dimension = {b2_dimension:String} AND grain = 'hour' AND (time >= toDateTime({b2_0_start:UInt32}, 'UTC') AND time < toDateTime({b2_0_end:UInt32}, 'UTC'))
-WHERE is_bot = 0
+PREWHERE organization_id = {organization:String} AND dimension = {b2_dimension:String} AND grain = 'hour' AND (time >= toDateTime({b2_0_start:UInt32}, 'UTC') AND time < toDateTime({b2_0_end:UInt32}, 'UTC')) AND is_bot = 0
+WHERE 1
 GROUP BY t
 UNION ALL
 SELECT

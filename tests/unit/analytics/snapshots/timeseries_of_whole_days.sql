@@ -12,8 +12,8 @@ SELECT
     sum(r.clicks) AS p_clicks,
     uniqCombined64StateIf(14)('', 0) AS p_users
 FROM rollup_day AS r
-PREWHERE organization_id = {organization:String} AND dimension = {b0_dimension:String} AND (day >= toDate(toDateTime({b0_0_start:UInt32}, 'UTC')) AND day < toDate(toDateTime({b0_0_end:UInt32}, 'UTC')))
-WHERE is_bot = 0
+PREWHERE organization_id = {organization:String} AND dimension = {b0_dimension:String} AND (day >= toDate(toDateTime({b0_0_start:UInt32}, 'UTC')) AND day < toDate(toDateTime({b0_0_end:UInt32}, 'UTC'))) AND is_bot = 0
+WHERE 1
 GROUP BY t
 UNION ALL
 SELECT
@@ -21,8 +21,8 @@ SELECT
     toUInt64(0) AS p_clicks,
     uniqCombined64MergeState(14)(r.users) AS p_users
 FROM rollup_unique AS r
-PREWHERE organization_id = {organization:String} AND dimension = {b1_dimension:String} AND grain = 'day' AND (time >= toDateTime({b1_0_start:UInt32}, 'UTC') AND time < toDateTime({b1_0_end:UInt32}, 'UTC'))
-WHERE is_bot = 0
+PREWHERE organization_id = {organization:String} AND dimension = {b1_dimension:String} AND grain = 'day' AND (time >= toDateTime({b1_0_start:UInt32}, 'UTC') AND time < toDateTime({b1_0_end:UInt32}, 'UTC')) AND is_bot = 0
+WHERE 1
 GROUP BY t
 )
 GROUP BY t WITH ROLLUP

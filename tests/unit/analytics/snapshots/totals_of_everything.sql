@@ -4,9 +4,9 @@ WITH
     uniqCombined64If(14)(user_id, user_id != '' AND is_bot = 0) AS m_users,
     uniqCombined64If(14)(session_id, session_id != '' AND is_bot = 0) AS m_sessions,
     countIf(is_conversion = 1 AND is_bot = 0) AS m_conversions,
-    sumIf(toDecimal128(ifNull(value, 0), 6), is_conversion = 1 AND currency = {currency:String} AND currency != '' AND is_bot = 0) AS m_revenue,
+    ifNull(sumIf(value, is_conversion = 1 AND currency = {currency:String} AND currency != '' AND is_bot = 0), 0) AS m_revenue,
     countIf(is_conversion = 1 AND isNotNull(value) AND currency = {currency:String} AND currency != '' AND is_bot = 0) AS m_orders,
-    sumIf(toDecimal128(ifNull(cost, 0), 6), cost_currency = {currency:String} AND cost_currency != '' AND is_bot = 0) AS m_cost,
+    ifNull(sumIf(cost, cost_currency = {currency:String} AND cost_currency != '' AND is_bot = 0), 0) AS m_cost,
     countIf(is_bot = 1) AS m_bots,
     uniqCombined64If(14)(ip, ip != '' AND is_bot = 0) AS m_ips
 SELECT
