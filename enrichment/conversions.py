@@ -1,6 +1,8 @@
 """Which events are conversions, by the word for what happened and by what they carry."""
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 
 LONGEST_BYTES = 128
 
@@ -36,10 +38,13 @@ applicationinstalled deposit firstdeposit firsttimedeposit ftd dep redeposit sub
 newsubscription subscriptionstarted starttrial trialstarted rebill renewal donate donation contact schedule submitform
 formsubmit formsubmitted
 """
-_WORDS = {
-    **dict.fromkeys(_STEPS.split(), Happening.STEP),
-    **dict.fromkeys(_CONVERSIONS.split(), Happening.CONVERSION),
-}
+WORDS: Mapping[str, Happening] = MappingProxyType(
+    {
+        **dict.fromkeys(_STEPS.split(), Happening.STEP),
+        **dict.fromkeys(_CONVERSIONS.split(), Happening.CONVERSION),
+    }
+)
+"""By word, folded as `happening_of` does."""
 
 ORDER_NAMES = frozenset({b"order_id", b"orderid", b"invoice_id", b"invoiceid", b"transaction_id", b"txid"})
 """Parameters, in lower case, that make a conversion of an event that is no step: who sends one speaks of an order."""
@@ -52,4 +57,4 @@ STATUS_NAMES = frozenset({b"status", b"conv_status", b"cnv_status", b"conversion
 def happening_of(event_type: bytes) -> Happening:
     """Read the word for an event, without case, blanks and punctuation."""
     text = event_type[:LONGEST_BYTES].decode("utf-8", "replace").lower()
-    return _WORDS.get("".join(filter(str.isalnum, text)), Happening.OTHER)
+    return WORDS.get("".join(filter(str.isalnum, text)), Happening.OTHER)

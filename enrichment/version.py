@@ -8,7 +8,7 @@ ENRICHMENT_VERSION = 1
 
 CHANGES: Mapping[int, str] = MappingProxyType(
     {
-        1: "User agents, bots, networks, channels, parameters, money, times and conversion statuses.",
+        1: "User agents, bots, networks, channels, parameters, money, times, conversions, languages and bodies.",
     }
 )
 """What each version changed."""

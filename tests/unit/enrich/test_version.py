@@ -2,8 +2,12 @@
 
 import hashlib
 from importlib.metadata import version
+from typing import Any
 
+from enrichment.bodies import body_pairs
 from enrichment.channel import read_traffic
+from enrichment.conversions import WORDS, happening_of
+from enrichment.languages import read_language
 from enrichment.money import read_money
 from enrichment.parameters import DEFAULT_ALIASES, parse_query
 from enrichment.referrers import site_of
@@ -11,10 +15,19 @@ from enrichment.status import VOCABULARY, read_status
 from enrichment.times import read_time
 from enrichment.user_agent import UserAgents
 from enrichment.version import CHANGES, DATA, ENRICHMENT_VERSION
-from tests.unit.enrich import test_channel, test_money, test_parameters, test_status, test_times, test_user_agent
+from tests.unit.enrich import (
+    test_bodies,
+    test_channel,
+    test_languages,
+    test_money,
+    test_parameters,
+    test_status,
+    test_times,
+    test_user_agent,
+)
 from tests.unit.enrich.people import PEOPLE
 
-FINGERPRINTS = {1: "3dca0ed3c89f3d973e7c735787738d6762adaf7e0d99295e5550b4ad115aed79"}
+FINGERPRINTS = {1: "68f4f7a7de167d4542fc37be38a42e83015b88c8d581e06a63e0c148e165a5f5"}
 
 
 def outcomes() -> list[object]:
@@ -38,11 +51,14 @@ def outcomes() -> list[object]:
         read_status(text.encode())
         for (text,) in _cases(test_status.test_what_networks_do_not_agree_on_stays_unmapped, 1)
     ]
+    read += [happening_of(word.encode()) for word in (*sorted(WORDS), "else")]
+    read += [read_language(header) for (header,) in _cases(test_languages.test_the_first_language_counts, 1)]
+    read += [body_pairs(body, test_bodies.JSON) for (body,) in _cases(test_bodies.test_members_of_json, 1)]
     read += [site_of(host) for host in ("www.google.de", "blog.example", "x.com")]
     return read
 
 
-def _cases(test: object, width: int) -> list[tuple[str, ...]]:
+def _cases(test: object, width: int) -> list[tuple[Any, ...]]:
     (mark,) = [mark for mark in test.pytestmark if mark.name == "parametrize"]  # type: ignore[attr-defined]  # pytest's
     return [case[:width] for case in mark.args[1]]
 
