@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Self
 
 from analytics_svc import metrics
 from analytics_svc.mapping import ActiveMappings
-from analytics_svc.projection.derive import Derived, Deriver
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.store import Bookmark, Page, rollups, settle
 from analytics_svc.store.connect import connect
+from analytics_svc.store.derive import Derived, Deriver
 from analytics_svc.store.intents import close_intent, open_intent, open_intents
 from svc_runtime.clickhouse import ClickHouse, Dsn, select
 from svc_runtime.clickhouse_migrations import migrate

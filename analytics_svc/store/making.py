@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from analytics_svc.mapping import ActiveMappings
 from analytics_svc.operation import Scope
-from analytics_svc.projection.derive import Derived, Deriver
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.store import rollups, settle
 from analytics_svc.store.connect import translate
+from analytics_svc.store.derive import Derived, Deriver
 from analytics_svc.store.intents import close_intent, open_intent
 from analytics_svc.store.partitions import condition_of, make_like, replace_month, values_of
 from svc_runtime.clickhouse import ClickHouse, Dsn, open_client

@@ -11,11 +11,11 @@ import time
 import uuid
 from pathlib import Path
 
-from analytics_svc.projection.derive import Deriver
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.store import Bookmark, Page
 from analytics_svc.store.clickhouse import ClickHouseReadingStore
 from analytics_svc.store.connect import open_client
+from analytics_svc.store.derive import Deriver
 from svc_runtime.clickhouse import Dsn, parse_dsn
 from tests.bench.figure import Figure
 from tests.bench.run import FULL, Pace

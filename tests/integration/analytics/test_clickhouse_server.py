@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from analytics_svc.projection.derive import SMALL_BYTES
 from analytics_svc.store import Bookmark, ReadingStore
 from analytics_svc.store.clickhouse import ClickHouseReadingStore
+from analytics_svc.store.derive import SMALL_BYTES
 from svc_runtime.clickhouse import Dsn, parse_dsn
 from svc_runtime.errors import UnavailableError
 from tests.clickhouse_http import ClickHouseFront, running_clickhouse_front

@@ -8,9 +8,9 @@ import pytest
 
 from analytics_svc.mapping import ActiveMapping
 from analytics_svc.projection import readings
-from analytics_svc.projection.derive import Derived, Deriver
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.projection.read import read_event
+from analytics_svc.store.derive import Derived, Deriver
 from enrichment.geo import Geo
 from tests.integration.analytics.nasty import MAPPED, START_MS, Nasty
 from tests.integration.analytics.plain_reading import Columns, plain_row
@@ -126,7 +126,7 @@ def test_most_clicks_take_the_engines_way(derivation: Derivation, monkeypatch: p
         by_python.append(arrival.event_id)
         return real(arrival, *rest)
 
-    monkeypatch.setattr("analytics_svc.projection.derive.read_event", counted)
+    monkeypatch.setattr("analytics_svc.store.derive.read_event", counted)
     derivation.rows(lambda client, batches: derivation.deriver.derive(client, batches, "derived", {}), [batch(*events)])
     assert 0 < len(by_python) < len(events) / 2
 
@@ -155,7 +155,7 @@ def test_an_event_that_breaks_a_rule_is_a_row_of_what_the_gateway_said(
     def read(arrival: Any, *rest: Any) -> Any:
         return breaks(b"") if b"poison" in arrival.body else real(arrival, *rest)
 
-    monkeypatch.setattr("analytics_svc.projection.derive.read_event", read)
+    monkeypatch.setattr("analytics_svc.store.derive.read_event", read)
     counts: list[Derived] = []
     rows = derivation.rows(
         lambda client, batches: counts.append(derivation.deriver.derive(client, batches, "derived", {})) or counts[0],  # type: ignore[func-returns-value]  # keeps it
