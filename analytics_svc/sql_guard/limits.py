@@ -34,6 +34,8 @@ class QueryLimits:
     result_rows: int = 100_000
     result_bytes: int = 256 * MEBIBYTE
     join_bytes: int = 512 * MEBIBYTE
+    temporary_bytes: int = 8192 * MEBIBYTE
+    """On disk, of what does not fit into the query's memory."""
     threads: int = 2
 
     def settings(self) -> dict[str, str]:
@@ -55,6 +57,10 @@ class QueryLimits:
             "join_overflow_mode": "throw",
             "max_bytes_in_set": str(self.join_bytes),
             "set_overflow_mode": "throw",
+            # What grows beyond this goes to disk in time: a hash table that grows needs its size a second time.
+            "max_bytes_before_external_group_by": str(self.memory_bytes // 4),
+            "max_bytes_before_external_sort": str(self.memory_bytes // 4),
+            "max_temporary_data_on_disk_size_for_query": str(self.temporary_bytes),
             "max_threads": str(self.threads),
             "max_ast_depth": "500",
             "max_ast_elements": "50000",

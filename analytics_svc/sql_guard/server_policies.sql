@@ -30,6 +30,7 @@ CREATE SETTINGS PROFILE IF NOT EXISTS trellis_tenant SETTINGS
     max_result_bytes = 268435456 MIN 1 MAX 4294967296,
     max_bytes_in_join = 536870912 MIN 1 MAX 4294967296,
     max_bytes_in_set = 536870912 MIN 1 MAX 4294967296,
+    max_temporary_data_on_disk_size_for_query = 8589934592 MIN 1 MAX 107374182400,
     max_threads = 2 MIN 1 MAX 16,
     max_ast_depth = 500 MAX 1000,
     max_ast_elements = 50000 MAX 50000,

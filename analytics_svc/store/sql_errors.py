@@ -25,7 +25,7 @@ LIMITS = {
     290: f"the statement is over a limit of the engine: {_NARROW}",
     306: "the statement's expressions are nested deeper than they may be: use WITH",
     307: f"the statement would read more bytes than it may: {_NARROW}",
-    396: f"the answer is larger than it may be: add LIMIT, or {_NARROW}",
+    396: f"the answer, or what the statement puts aside on disk, is larger than it may be: add LIMIT, or {_NARROW}",
 }
 _REFUSALS = {
     "compare and combine values of one kind, or convert them: toString, toFloat64, CAST": {

@@ -197,6 +197,11 @@ async def test_every_code_that_is_told_is_the_engines(filled: Service) -> None:
 
 _LIMITED = [
     ("SELECT click_id FROM events", QueryLimits(result_rows=1000), "LIMIT"),
+    (
+        "SELECT a.click_id AS x, b.click_id AS y, count() AS n FROM events a, events b GROUP BY x, y",
+        QueryLimits(temporary_bytes=1000),
+        "on disk",
+    ),
     ("SELECT count() FROM events a, events b WHERE a.click_id < b.click_id", QueryLimits(run_seconds=1), "longer"),
     ("SELECT max(click_id) FROM events", QueryLimits(rows_to_read=1000), "read more rows"),
     ("SELECT click_id FROM events WHERE source = 'many'", QueryLimits(bytes_to_read=1000), "read more bytes"),
@@ -214,7 +219,7 @@ _LIMITED = [
 async def test_a_limit_is_told_with_how_to_stay_below_it(
     filled: Service, sql: str, limits: QueryLimits | None, words: str, answer_format: SqlFormat
 ) -> None:
-    memory = 64 * 2**20 if limits is None else 2**30
+    memory = 64 * 2**20 if limits is None else 512 * 2**20
     async with serving(filled.dsn, filled.client, limits=limits or QueryLimits(), memory_bytes=memory) as limited:
         with pytest.raises(QueryLimitError, match=words) as reached:
             await limited.ask(sql, answer_format=answer_format)
