@@ -68,7 +68,9 @@ class _ComparisonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Comparison
     COMPARISON_UNSPECIFIED: _Comparison.ValueType  # 0
     """None."""
     COMPARISON_PREVIOUS_PERIOD: _Comparison.ValueType  # 1
-    """The range of the same length right before."""
+    """The range of the same length right before: as many months where the range is whole months of the time zone, as
+    many days where it is whole days.
+    """
     COMPARISON_PREVIOUS_YEAR: _Comparison.ValueType  # 2
     """The same days of the year before."""
 
@@ -78,7 +80,9 @@ class Comparison(_Comparison, metaclass=_ComparisonEnumTypeWrapper):
 COMPARISON_UNSPECIFIED: Comparison.ValueType  # 0
 """None."""
 COMPARISON_PREVIOUS_PERIOD: Comparison.ValueType  # 1
-"""The range of the same length right before."""
+"""The range of the same length right before: as many months where the range is whole months of the time zone, as
+many days where it is whole days.
+"""
 COMPARISON_PREVIOUS_YEAR: Comparison.ValueType  # 2
 """The same days of the year before."""
 Global___Comparison: _TypeAlias = Comparison  # noqa: Y015
@@ -234,7 +238,7 @@ class ResultInfo(_message.Message):
 
     @_builtins.property
     def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What was read: `minute`, `day` (roll-ups), `events`."""
+        """What was read: `minute`, `hour`, `day` (roll-ups), `events`."""
 
     def __init__(
         self,
