@@ -6,10 +6,10 @@ The rules are those of ``enrichment``, asked with the very values, or with value
 from collections.abc import Callable, Mapping, Sequence
 
 from analytics_svc.mapping import ActiveMapping
+from analytics_svc.projection import row_binary as rb
 from analytics_svc.projection.enricher import Enricher
+from analytics_svc.projection.row_binary import Reader
 from analytics_svc.projection.values import amount_of
-from analytics_svc.store import row_binary as rb
-from analytics_svc.store.row_binary import Reader
 from enrichment.channel import read_traffic
 from enrichment.click_marks import CLICK_MARKS
 from enrichment.conversions import ORDER_NAMES, happening_of

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from operator import attrgetter
 
-from analytics_svc.store import row_binary as rb
+from analytics_svc.projection import row_binary as rb
 
 
 @dataclass(slots=True)

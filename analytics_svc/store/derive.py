@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from analytics_svc.convert.feed import arrival_format, arrivals_from_pb
 from analytics_svc.mapping import ActiveMapping
 from analytics_svc.projection import readings, scratch
+from analytics_svc.projection import row_binary as rb
 from analytics_svc.projection.arrival import ARRIVAL_FIELDS, Arrival
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.projection.read import read_event, unreadable
 from analytics_svc.projection.row import COLUMNS, encode
 from analytics_svc.projection.statements import DISTINCT, OTHERS, PICK, PUT
-from analytics_svc.store import row_binary as rb
 from svc_runtime.clickhouse import Dsn
 from svc_runtime.logs import get_logger
 
