@@ -7,7 +7,6 @@ from analytics_svc.store.touches import (
     CONVERSION,
     IDS,
     NIL,
-    PEOPLE,
     REFERENCES,
     TAKEN,
     key_of,
@@ -22,8 +21,8 @@ _IDS_KEYS = f"arrayMap(id -> {key_of('id')}, {IDS})"
 REFERENCE_KEYS = f"arrayMap(id -> {key_of('id')}, {REFERENCES})"
 _CLICK_NAMES = ("organization_id", "event_id", "event_time", "click_id", "external_click_id", "session_id", *TAKEN)
 _CLICK_COLUMNS = ", ".join(_CLICK_NAMES)
-_CONVERSION_NAMES = ("organization_id", "event_id", "event_time", "is_new", "was", "route", "conversion_time")
-_CONVERSION_COLUMNS = ", ".join((*_CONVERSION_NAMES, "references", *TAKEN))
+_CONVERSION_KEYS = "organization_id, event_id, event_time, is_new, was, route, conversion_time, references"
+_CONVERSION_COLUMNS = ", ".join((_CONVERSION_KEYS, *TAKEN))
 # Of several clicks at one instant the one with the lowest id, whatever the order in which they came.
 _TOUCHES = f"""
 INSERT INTO <touches>
@@ -79,10 +78,10 @@ def find_touches(settling: "Settling", page: "Page") -> Touches:
 
 
 def _gather_new(settling: "Settling") -> None:
-    columns = ", ".join(PEOPLE.get(name, name) for name in TAKEN)
+    """Add the page's own; what they are apart from their references stays with the page."""
     settling.run(
-        f"INSERT INTO <conversions> ({_CONVERSION_COLUMNS})"  # noqa: S608 - our own text
-        f" SELECT organization_id, event_id, event_time, 1, {NIL}, route, conversion_time, references, {columns}"
+        f"INSERT INTO <conversions> ({_CONVERSION_KEYS})"  # noqa: S608 - our own text
+        f" SELECT organization_id, event_id, event_time, 1, {NIL}, route, conversion_time, references"
         f" FROM <staged> WHERE {CONVERSION} AND notEmpty(references)"
     )
 

@@ -67,7 +67,7 @@ def _touch(row: Row, rows: Iterable[Row]) -> UUID | None:
         before = [click for click in clicks if click["event_time"] <= at]
         time = max(click["event_time"] for click in before) if before else min(click["event_time"] for click in clicks)
         ids = [click["event_id"] for click in clicks if click["event_time"] == time]
-        return min(ids, key=str)
+        return UUID(str(min(ids, key=str)))
     return None
 
 

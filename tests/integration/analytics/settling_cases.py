@@ -24,7 +24,12 @@ COLUMNS = (
 )  # fmt: skip
 SEEN = (*COLUMNS, "session_id", "touch_event_id", "touch_time")
 _START = datetime(2026, 2, 28, 22, tzinfo=UTC)
-_REASONS = ([], ["library_client"], ["empty_user_agent", "library_client"], ["declared_bot", "library_client"])
+_REASONS: tuple[list[str], ...] = (
+    [],
+    ["library_client"],
+    ["empty_user_agent", "library_client"],
+    ["declared_bot", "library_client"],
+)
 
 
 def traffic(seed: int) -> list[dict[str, Any]]:
