@@ -135,8 +135,9 @@ class Site:
     async def over(self, operation: Operation, *, seconds: float = 60) -> Operation:
         """Wait until an operation is over."""
         async with asyncio.timeout(seconds):
-            heard = [found async for found in self.operations.watch(operation.operation_id)]
-        return heard[-1]
+            while not (found := await self.operations.read(operation.operation_id)).state.is_over:  # noqa: ASYNC110 - as a caller would
+                await asyncio.sleep(0.05)
+        return found
 
 
 @contextlib.asynccontextmanager

@@ -1,16 +1,25 @@
 """The reading made again from the raw events, in a real engine."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
+from clickhouse_connect.driver.client import Client
 
 from analytics_svc import operations as operations_module
-from analytics_svc.operation import State
+from analytics_svc import raw
+from analytics_svc.mapping import ActiveMapping, Span
+from analytics_svc.mappings import MappingChange
+from analytics_svc.operation import Operation, State
 from analytics_svc.store.connect import open_client
+from capture_svc import servicer as capture_servicer
 from svc_runtime.clickhouse import Dsn, parse_dsn
+from svc_runtime.errors import UnavailableError
 from tests.integration.analytics.rebuilding import Site, site, traffic
 from tests.integration.analytics.rollup_check import assert_rollups_agree
+from tests.reading import insert_events
 
 pytestmark = [pytest.mark.store, pytest.mark.loopback]
 START = datetime(2026, 1, 25, tzinfo=UTC)
@@ -60,3 +69,154 @@ async def test_a_rebuild_gives_the_same_rows_and_the_same_counts(running: Site) 
     assert len(operation.done_months) == 4
     assert running.checksums() == before
     check(running)
+
+
+async def test_a_rebuild_of_what_was_lost_and_spoiled_gives_it_back(running: Site) -> None:
+    await running.send(traffic(1500, seed=2, start=START, days=20))
+    await running.followed(1500)
+    before = running.checksums()
+    client = open_client(running.dsn)
+    try:
+        async with running.store.writing():
+            client.command("DELETE FROM events WHERE user_id = 'usr_7'")
+            client.command("UPDATE events SET source = 'nonsense', session_id = 'x' WHERE organization_id = 'org_b'")
+            client.command("TRUNCATE TABLE rollup_day")
+    finally:
+        client.close()
+    assert running.checksums() != before
+    operation = await running.over(await running.operations.start_rebuild("", actor="operator"))
+    assert operation.state is State.SUCCEEDED, operation.error
+    assert running.checksums() == before
+    check(running)
+
+
+async def test_months_that_raw_does_not_have_go(running: Site) -> None:
+    await running.send(traffic(600, seed=3, start=START, days=5))
+    await running.followed(600)
+    before = running.checksums()
+    client = open_client(running.dsn)
+    try:
+        async with running.store.writing():
+            insert_events(client, [{"event_time": datetime(2025, 6, 3, tzinfo=UTC), "user_id": "ghost"}])
+    finally:
+        client.close()
+    operation = await running.over(await running.operations.start_rebuild("", actor="operator"))
+    assert operation.state is State.SUCCEEDED, operation.error
+    assert operation.done_months[0] == date(2025, 6, 1)
+    assert running.checksums() == before
+    check(running)
+
+
+async def test_one_organisation_made_again_by_another_mapping_leaves_the_others_bit_by_bit(running: Site) -> None:
+    await running.send(traffic(2000, seed=4, start=START, days=40))
+    await running.followed(2000)
+    others, own = "organization_id != 'org_a'", "organization_id = 'org_a'"
+    before, before_own = running.checksums(others), running.checksums(own)
+    mapping = ActiveMapping("map_1", 1, "", {"content": "zoneid"})
+
+    async def activate(*mappings: ActiveMapping) -> None:
+        running.mappings["org_a"] = mappings
+
+    span = Span(None, None)
+    change = MappingChange("org_a", "map_1", 1, "key:k", span)
+    operation = await running.over(await running.operations.change(change, lambda: activate(mapping)))
+    assert operation.state is State.SUCCEEDED, operation.error
+    assert running.checksums(others) == before
+    assert running.checksums(own)["events"] != before_own["events"]
+    read = "SELECT count() FROM events WHERE organization_id = 'org_a' AND has(mapping_versions, 'map_1/1')"
+    assert running.query(read)[0][0] > 0
+    check(running)
+    undone = await running.over(await running.operations.change(change, activate))
+    assert undone.state is State.SUCCEEDED, undone.error
+    assert running.checksums(others) == before
+    assert running.checksums(own) == before_own, "undone: as if nothing had been"
+    check(running)
+
+
+async def test_one_month_made_again_leaves_what_it_takes_from_other_months(running: Site) -> None:
+    await running.send(traffic(2000, seed=5, start=START, days=40))
+    await running.followed(2000)
+    before = running.checksums()
+
+    async def activate() -> None:
+        pass
+
+    for month in (1, 2, 3):
+        span = Span(datetime(2026, month, 10, tzinfo=UTC), datetime(2026, month, 11, tzinfo=UTC))
+        change = MappingChange("org_a", "map_1", 1, "key:k", span)
+        operation = await running.over(await running.operations.change(change, activate))
+        assert operation.state is State.SUCCEEDED, operation.error
+        assert operation.done_months == (date(2026, month, 1),)
+        assert running.checksums() == before, operation.done_months
+    check(running)
+
+
+async def test_events_that_keep_coming_and_questions_that_keep_being_asked(running: Site) -> None:
+    await running.send(traffic(1000, seed=6, start=START, days=40))
+    await running.followed(1000)
+    sent = [1000]
+    seen: list[tuple[int, int]] = []
+    is_over = asyncio.Event()
+
+    async def keep_sending() -> None:
+        while not is_over.is_set():
+            await running.send(traffic(40, seed=sent[0], start=START, days=40, first=sent[0] + 10_000))
+            sent[0] += 40
+            await asyncio.sleep(0.05)
+
+    def ask(client: Client) -> tuple[int, int]:
+        row = client.query("SELECT count(), uniqExact(event_id) FROM events").result_rows[0]
+        return row[0], row[1]
+
+    async def keep_asking() -> None:
+        client = await asyncio.to_thread(open_client, running.dsn)
+        try:
+            while not is_over.is_set():
+                seen.append(await asyncio.to_thread(ask, client))
+        finally:
+            client.close()
+
+    async def rebuild() -> Operation:
+        try:
+            return await running.over(await running.operations.start_rebuild("", actor="operator"), seconds=120)
+        finally:
+            is_over.set()
+
+    operation, _, _ = await asyncio.gather(rebuild(), keep_sending(), keep_asking())
+    assert operation.state is State.SUCCEEDED, operation.error
+    await running.followed(sent[0])
+    assert len(seen) > 20
+    assert all(count == unique for count, unique in seen), "nobody saw a row twice"
+    counts = [count for count, _ in seen]
+    assert counts == sorted(counts), "nobody missed a row"
+    during = running.checksums()
+    check(running)
+    again = await running.over(await running.operations.start_rebuild("", actor="operator"), seconds=120)
+    assert again.state is State.SUCCEEDED, again.error
+    assert running.checksums() == during
+
+
+async def test_a_capture_svc_that_goes_away_is_waited_for(
+    dsns: tuple[Dsn, Dsn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raw, "FIRST_DELAY_SECONDS", 0.05)
+    async with site(*dsns) as found:
+        await found.send(traffic(2000, seed=7, start=START, days=3))
+        await found.followed(2000)
+        before = found.checksums()
+        events = found.capture.parts.events
+        scan, calls = events.scan, []
+
+        async def failing(*arguments: Any, **named: Any) -> Any:
+            calls.append(len(calls))
+            if 2 <= len(calls) < 8:
+                raise UnavailableError("made to fail")
+            return await scan(*arguments, **named)
+
+        monkeypatch.setattr(capture_servicer, "PATIENCE_SECONDS", 0.0)
+        monkeypatch.setattr(events, "scan", failing)
+        operation = await found.over(await found.operations.start_rebuild("", actor="operator"))
+        assert operation.state is State.SUCCEEDED, operation.error
+        assert len(calls) > 8
+        assert found.checksums() == before
+        check(found)
