@@ -68,9 +68,9 @@ class Comparison:
         return span_of(self.changed)
 
     @property
-    def new_labels(self) -> frozenset[str]:
-        """How rows name the mappings that are wanted."""
-        return frozenset(mapping.label for mapping in self.after if mapping not in self.before)
+    def wanted(self) -> tuple[ActiveMapping, ...]:
+        """The mappings that hold only then."""
+        return tuple(mapping for mapping in self.after if mapping not in self.before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def names_of(comparison: Comparison) -> Names:
         exact=frozenset(exact),
         opaque=frozenset((_names(fields & OPAQUE, every) | marks) - exact),
         traffic=frozenset(_names(TRAFFIC, every) | referrers | marks) if reads_traffic else frozenset(),
-        is_by_source=any(mapping.source for mapping in comparison.changed),
+        is_by_source=any(mapping.source for mapping in comparison.wanted),
         campaign=frozenset(_names({"campaign"}, every) - exact),
         reads_conversions=reads_conversions,
         reads_referrers=reads_referrers,
@@ -130,7 +130,7 @@ class Classes:
     """How events fall into classes, as expressions over rows of ``events``."""
 
     names: tuple[str, ...]
-    """Parameters, in lower case, whose values ``class_values`` has, in hexadecimal."""
+    """Parameters, in lower case, whose values ``class_values`` has."""
     steps: Sequence[Mapping[str, str]]
     """Columns by name, each step over the ones before it; the last one is what tells classes apart."""
     parameters: Mapping[str, object]
@@ -208,8 +208,6 @@ def classes_of(comparison: Comparison, spellings: Iterable[str]) -> Classes:
             "class_spans": SPANS,
             "class_values": _values(names, written),
             "class_route": "toString(route)",
-            "class_external": f"hex({_token_of('external_click_id')})",
-            "class_gateway": f"hex({_token_of('gateway_click_id')})",
             **(_traffic_columns() if names.traffic else {}),
             **(_conversion_columns() if names.reads_conversions else {}),
         },
@@ -244,7 +242,7 @@ def _values(names: Names, written: Iterable[str]) -> str:
     )
     return (
         "arrayMap((value, cut, is_exact, is_campaign, is_traffic) -> if(is_candidate OR is_traffic,"
-        f" hex({shown}), ''), used, cuts, {flags})"
+        f" {shown}, ''), used, cuts, {flags})"
     )
 
 
@@ -269,7 +267,10 @@ def _conversion_columns() -> dict[str, str]:
     return {
         "class_type": "if(is_candidate, hex(event_type), '')",
         "class_is_test": "is_candidate AND has(marks, 'test')",
-        "class_click": f"if(is_candidate, hex({_token_of('click_id')}), '')",
+        **{
+            f"class_{name}": f"if(is_candidate, hex({_token_of(name)}), '')"
+            for name in ("click_id", "external_click_id", "gateway_click_id")
+        },
     }
 
 

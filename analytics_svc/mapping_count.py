@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analytics_svc.mapping_classes import HAS_CLICK, IN_SPAN, OWN, Classes
+from analytics_svc.mapping_classes import HAS_CLICK, IN_SPAN, OWN, SPANS, Classes, Comparison, parameters_of
 from analytics_svc.mapping_reading import LABELS, Reader, Reading, arrival_of_class
 from analytics_svc.statement import Statement
 from analytics_svc.store.touches import CONVERSION, IDS, NIL
@@ -32,10 +32,11 @@ class MonthPreview:
 class Count:
     """Counts classes; what each is read as is found out once."""
 
-    def __init__(self, organization_id: str, reader: Reader, names: Sequence[str]) -> None:
+    def __init__(self, organization_id: str, reader: Reader, classes: Classes) -> None:
         self._organization_id = organization_id
         self._reader = reader
-        self._names = names
+        self._names = classes.names
+        self._is_by_source = classes.is_by_source
         self._readings: dict[int, Reading] = {}
         self._verdicts: dict[tuple[int, int, int], bool] = {}
         self._matched: Counter[int] = Counter()
@@ -45,8 +46,8 @@ class Count:
         self.moved_clicks: dict[int, int] = {}
         """Classes of clicks that are found by another id then, and where it is: see ``_place``."""
 
-    def add_plain(self, rows: Iterable[Row]) -> None:
-        """Add events that carry no parameter in question: matched by their time alone, and never changed."""
+    def add_matched(self, rows: Iterable[Row]) -> None:
+        """Add all events of some time: those of a mapping that asks for no source are matched by that alone."""
         for row in rows:
             if self._reader.is_wanted_at(row["event_ms"]):
                 self._matched.update(_by_month(row))
@@ -92,12 +93,12 @@ class Count:
     def _reading(self, key: int, found: Row, event_time_ms: int) -> Reading:
         if key not in self._readings:
             arrival = arrival_of_class(self._organization_id, self._names, found, event_time_ms)
-            self._readings[key] = self._reader.read(arrival, bytes.fromhex(found["class_gateway"]))
+            self._readings[key] = self._reader.read(arrival, bytes.fromhex(found.get("class_gateway_click_id", "")))
         return self._readings[key]
 
     def _add(self, row: Row, key: tuple[int, int, int], reading: Reading, *, is_changed: bool) -> None:
         self._verdicts[key] = is_changed
-        if self._reader.is_matched(reading):
+        if self._is_by_source and self._reader.is_matched(reading):
             self._matched.update(_by_month(row))
         if is_changed:
             self._changed.update(_by_month(row))
@@ -107,9 +108,14 @@ def _by_month(row: Row) -> dict[int, int]:
     return dict(zip(*row["months"], strict=True))
 
 
+def _any_of(name: str) -> str:
+    """Return the column of a class; values go out in hexadecimal, for they may be any bytes."""
+    return f"arrayMap(value -> hex(value), any({name}))" if name.endswith("class_values") else f"any({name})"
+
+
 def own_statement(classes: Classes) -> Statement:
     """Count the events that have nothing of a click, by class."""
-    columns = ", ".join(f"any({name}) AS {name}" for name in classes.columns)
+    columns = ", ".join(f"{_any_of(name)} AS {name}" for name in classes.columns)
     rows = classes.rows(f"{IN_SPAN} AND NOT ({HAS_CLICK})", "event_time")
     where = "1" if classes.is_by_source else "is_candidate"
     return Statement(
@@ -118,12 +124,12 @@ def own_statement(classes: Classes) -> Statement:
     )
 
 
-def plain_statement(classes: Classes) -> Statement:
-    """Count the events that have nothing of a click and carry no parameter in question, by time."""
-    rows = classes.rows(f"{IN_SPAN} AND NOT ({HAS_CLICK})", "event_time")
+def time_statement(comparison: Comparison) -> Statement:
+    """Count all events by time."""
     return Statement(
-        f"SELECT min({_MS}) AS event_ms, {_MONTHS} FROM ({rows}) WHERE NOT is_candidate GROUP BY class_spans",  # noqa: S608 - our own text
-        classes.parameters,
+        f"SELECT {SPANS} AS part, min({_MS}) AS event_ms, {_MONTHS} FROM events"  # noqa: S608 - our own text
+        f" PREWHERE {OWN} AND {IN_SPAN} GROUP BY part",
+        parameters_of(comparison),
     )
 
 
@@ -133,7 +139,7 @@ def linked_statement(classes: Classes) -> Statement:
         f"{HAS_CLICK} AND ({IN_SPAN} OR {_TOUCH_IN_SPAN})", "event_time", "touch_event_id", "traffic_rule"
     )
     any_of = ", ".join(
-        f"any({prefix}{name}) AS {prefix}{name}" for prefix in ("", "click_") for name in classes.columns
+        f"{_any_of(prefix + name)} AS {prefix}{name}" for prefix in ("", "click_") for name in classes.columns
     )
     return Statement(
         f"SELECT class, click_class, takes, {any_of}, min({_MS}) AS event_ms, min(click_time_ms) AS click_ms, {_MONTHS}"  # noqa: S608 - our own text
@@ -200,14 +206,14 @@ def relinked_statement(classes: Classes, moved: Mapping[int, int]) -> Statement:
 
 def _place(row: Row, external_click_id: bytes) -> int:
     """Return where an id of a class is: among its parameters, from 1; -2: with the gateway's; 0: nowhere."""
-    if external_click_id and external_click_id.hex() == row["class_gateway"].lower():
+    if external_click_id and external_click_id.hex() == row["class_gateway_click_id"].lower():
         return -2
     values = list(map(bytes.fromhex, row["class_values"]))
     return values.index(external_click_id) + 1 if external_click_id in values else 0
 
 
 def sample_statement(classes: Classes, changed: Sequence[int]) -> Statement:
-    """Find the newest events of some classes."""
+    """Find events of some classes."""
     texts = ", ".join(
         f"hex({name}) AS {name}_hex" for name in ("event_type", "host", "external_click_id", "gateway_click_id")
     )
@@ -228,6 +234,6 @@ def sample_statement(classes: Classes, changed: Sequence[int]) -> Statement:
     rows = classes.rows(f"{IN_SPAN} AND NOT ({HAS_CLICK})", *more, "params", "headers")
     return Statement(
         f"SELECT event_id, {_MS} AS event_ms, toString(route) AS route, click_id, marks, {texts}, {maps} FROM ({rows})"  # noqa: S608 - our own text
-        f" WHERE class IN {{classes:Array(UInt64)}} ORDER BY event_time DESC, event_id LIMIT {MOST_SAMPLES}",
+        f" WHERE class IN {{classes:Array(UInt64)}} LIMIT {MOST_SAMPLES}",
         {**classes.parameters, "classes": list(changed)},
     )

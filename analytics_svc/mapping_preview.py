@@ -19,9 +19,9 @@ from analytics_svc.mapping_count import (
     MonthPreview,
     linked_statement,
     own_statement,
-    plain_statement,
     relinked_statement,
     sample_statement,
+    time_statement,
 )
 from analytics_svc.mapping_reading import Reader, Reading, arrival_of_row, shown
 from analytics_svc.projection.enricher import Enricher
@@ -81,9 +81,9 @@ class ReadingPreviewer:
                 f"the parameters in question are written in more than {MOST_SPELLINGS} ways: give a shorter time range"
             )
         classes, reader = classes_of(comparison, spellings), Reader(comparison, self._enricher)
-        count = Count(organization_id, reader, classes.names)
+        count = Count(organization_id, reader, classes)
         if not classes.is_by_source:
-            count.add_plain(await self._rows(plain_statement(classes)))
+            count.add_matched(await self._rows(time_statement(comparison)))
         await asyncio.to_thread(count.add_own, await self._rows(own_statement(classes)))
         await asyncio.to_thread(count.add_linked, await self._rows(linked_statement(classes)))
         if count.moved_clicks:
@@ -95,7 +95,8 @@ class ReadingPreviewer:
     ) -> Sequence[SampleChange]:
         if not count.changed_classes:
             return ()
-        rows = await self._rows(sample_statement(classes, count.changed_classes))
+        found = await self._rows(sample_statement(classes, count.changed_classes))
+        rows = sorted(found, key=lambda row: (row["event_ms"], str(row["event_id"])), reverse=True)
         readings = [(row, _read_row(reader, organization_id, row)) for row in rows]
         return [
             SampleChange(

@@ -60,7 +60,7 @@ class Reader:
     def __init__(self, comparison: Comparison, enricher: Enricher) -> None:
         self._comparison = comparison
         self._enricher = enricher
-        self._labels = comparison.new_labels
+        self._labels = frozenset(mapping.label for mapping in comparison.wanted)
 
     def read(self, arrival: Arrival, gateway_click_id: bytes) -> Reading:
         """Read an event.
@@ -76,8 +76,7 @@ class Reader:
 
     def is_wanted_at(self, event_time_ms: int) -> bool:
         """True where the wanted mapping, of any source, speaks of events of that time."""
-        wanted = [mapping for mapping in self._comparison.after if mapping.label in self._labels]
-        return bool(matching(wanted, "", event_time_ms))
+        return bool(matching(self._comparison.wanted, "", event_time_ms))
 
     def is_matched(self, reading: Reading) -> bool:
         """True where the wanted mapping speaks of the event."""
@@ -119,8 +118,8 @@ def arrival_of_class(
         target=b"/?" + _query(pairs),
         headers=headers,
         host=bytes.fromhex(found.get("class_host", "")),
-        click_id=bytes.fromhex(found.get("class_click", "")).decode("utf-8", "replace"),
-        external_click_id=bytes.fromhex(found["class_external"]),
+        click_id=bytes.fromhex(found.get("class_click_id", "")).decode("utf-8", "replace"),
+        external_click_id=bytes.fromhex(found.get("class_external_click_id", "")),
         marks=("test",) if found.get("class_is_test") else (),
     )
 
