@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 
+from attribution_svc.reading import Reading
 from attribution_svc.registry import CampaignRegistry
 from attribution_svc.routing_feed import RoutingFeed
 from attribution_svc.servicer import AttributionServicer
@@ -47,9 +48,11 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Attr
         tokens = PageTokens(mesh.mesh_secret.get_secret_value(), SERVICE)
         registry = CampaignRegistry(store, tokens, clock=SystemClock())
         auth_channel = await stack.enter_async_context(open_channel(mesh, settings.auth_target))
+        analytics = await stack.enter_async_context(open_channel(mesh, settings.analytics_target))
+        reading = Reading(analytics, Credentials(mesh, SERVICE))
         validate_key = RemoteKeyValidator(auth_channel, Credentials(mesh, SERVICE))
         server = GrpcServer(mesh, service_names=[SERVICE_NAME], validate_key=validate_key)
-        servicer = AttributionServicer(registry, feed, store.usage)
+        servicer = AttributionServicer(registry, feed, store.usage, reading, clock=SystemClock())
         server.add(lambda s: attribution_service_pb2_grpc.add_AttributionServiceServicer_to_server(servicer, s))
         await server.start(settings.listen)
         stack.push_async_callback(server.stop)

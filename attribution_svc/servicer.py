@@ -11,10 +11,13 @@ from attribution_svc.convert import (
     routing_update_to_pb,
     status_filter_from_pb,
 )
+from attribution_svc.convert_attribution import attribution_to_pb, question_from_pb
 from attribution_svc.convert_rules import exchange_from_pb
 from attribution_svc.registry import CampaignRegistry
 from attribution_svc.routing_feed import RoutingFeed
 from attribution_svc.store import UsageStore
+from attribution_svc.visitor import Visitors, attribute
+from svc_runtime.clock import Clock
 from svc_runtime.interceptors import ServicerContext, current_caller
 from trellis.attribution.v1 import attribution_service_pb2 as pb
 from trellis.attribution.v1 import attribution_service_pb2_grpc as pb_grpc
@@ -23,10 +26,14 @@ from trellis.attribution.v1 import attribution_service_pb2_grpc as pb_grpc
 class AttributionServicer(pb_grpc.AttributionServiceServicer):
     """Campaigns and what gateways route by."""
 
-    def __init__(self, registry: CampaignRegistry, feed: RoutingFeed, usage: UsageStore) -> None:
+    def __init__(
+        self, registry: CampaignRegistry, feed: RoutingFeed, usage: UsageStore, visitors: Visitors, *, clock: Clock
+    ) -> None:
         self._registry = registry
         self._feed = feed
         self._usage = usage
+        self._visitors = visitors
+        self._clock = clock
 
     async def CreateCampaign(
         self, request: pb.CreateCampaignRequest, context: ServicerContext
@@ -66,6 +73,28 @@ class AttributionServicer(pb_grpc.AttributionServiceServicer):
             request.campaign_id, change_from_pb(request), organization_id=caller.organization_id, actor=caller.actor
         )
         return pb.UpdateCampaignResponse(campaign=campaign_to_pb(campaign))
+
+    async def AttributeJourney(
+        self, request: pb.AttributeJourneyRequest, context: ServicerContext
+    ) -> pb.AttributeJourneyResponse:
+        """Credit a visitor's conversions to the touches before them."""
+        asked = question_from_pb(request, now=self._clock.now())
+        visitor = await self._visitors.visitor(
+            current_caller(),
+            user_id=asked.user_id,
+            click_id=asked.click_id,
+            start_time=asked.earliest_time,
+            end_time=asked.end_time,
+        )
+        found = attribute(
+            visitor,
+            asked.rule,
+            lookback=asked.lookback,
+            start_time=asked.start_time,
+            end_time=asked.end_time,
+            currency=asked.currency,
+        )
+        return attribution_to_pb(visitor, asked.model, found)
 
     async def ExchangeUsage(
         self, request: pb.ExchangeUsageRequest, context: ServicerContext

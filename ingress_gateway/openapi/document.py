@@ -4,6 +4,7 @@ from ingress_gateway.openapi import (
     about,
     access,
     analytics,
+    attribution,
     campaigns,
     capture,
     mappings,
@@ -64,7 +65,7 @@ _HEADERS = {
 
 def openapi_document() -> Json:
     """Return the OpenAPI document of the gateway."""
-    groups = (capture, campaigns, stored_events, analytics, sql, mappings, access, about)
+    groups = (capture, campaigns, stored_events, analytics, attribution, sql, mappings, access, about)
     return {
         "openapi": "3.1.0",
         "info": {

@@ -19,7 +19,7 @@ from ingress_gateway.routes import (
     roles,
     stored_events,
 )
-from ingress_gateway.routes.analytics import behavior, realtime, reports
+from ingress_gateway.routes.analytics import attribution, behavior, realtime, reports
 
 _ANY: tuple[str, ...] = ()
 _READ = ("GET", "HEAD")
@@ -58,6 +58,7 @@ def routes() -> list[HttpRoute]:
         *_asked("cohorts", behavior.cohorts),
         *_asked("journeys", behavior.journeys),
         *_asked("paths", behavior.paths),
+        HttpRoute(_READ, "/api/v1/analytics/attribution", attribution.attribution),
         HttpRoute(("POST",), "/api/v1/query", query.query),
         HttpRoute(_READ, "/api/v1/query/schema", query.query_schema),
         HttpRoute(_READ, "/api/v1/mappings", mappings.list_mappings),

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
 
 import grpc
 from pydantic import SecretStr
@@ -11,7 +12,9 @@ from attribution_svc.registry import CampaignRegistry
 from attribution_svc.routing_feed import RoutingFeed
 from attribution_svc.servicer import AttributionServicer
 from attribution_svc.store import CampaignStore
+from attribution_svc.visitor import Visitor, Visitors
 from svc_runtime.clock import SystemClock
+from svc_runtime.errors import NotFoundError
 from svc_runtime.grpc_client import Credentials
 from svc_runtime.grpc_server import GrpcServer
 from svc_runtime.mesh_token import Caller, CallerKind
@@ -56,15 +59,27 @@ class Replica:
         return self.stub.WatchRouting(pb.WatchRoutingRequest(watcher="test"), metadata=CREDENTIALS.as_service())
 
 
+class Nobody:
+    """Knows no visitor."""
+
+    async def visitor(
+        self, caller: Caller, *, user_id: str, click_id: str, start_time: datetime, end_time: datetime
+    ) -> Visitor:
+        """See ``Visitors.visitor``."""
+        raise NotFoundError("no such visitor")
+
+
 @contextlib.asynccontextmanager
-async def running_replica(store: CampaignStore, *, feed: RoutingFeed | None = None) -> AsyncIterator[Replica]:
+async def running_replica(
+    store: CampaignStore, *, feed: RoutingFeed | None = None, visitors: Visitors | None = None
+) -> AsyncIterator[Replica]:
     """Serve ``store`` for the time of the block."""
     feed = feed or RoutingFeed(store)
     registry = CampaignRegistry(store, PageTokens("m" * 32, "attribution_svc"), clock=SystemClock())
     server = GrpcServer(MESH, service_names=[])
     server.add(
         lambda s: pb_grpc.add_AttributionServiceServicer_to_server(
-            AttributionServicer(registry, feed, MemoryUsageStore()), s
+            AttributionServicer(registry, feed, MemoryUsageStore(), visitors or Nobody(), clock=SystemClock()), s
         )
     )
     port = await server.start("127.0.0.1:0")

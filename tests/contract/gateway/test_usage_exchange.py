@@ -19,6 +19,7 @@ from svc_runtime.grpc_server import GrpcServer
 from svc_runtime.paging import PageTokens
 from svc_runtime.tasks import running
 from tests.contract.attribution.memory_store import MemoryCampaignStore, MemoryUsageStore
+from tests.contract.attribution.rpc import Nobody
 from tests.contract.gateway.capture import MESH
 from tests.unit.gateway.journals import until
 from trellis.attribution.v1 import attribution_service_pb2_grpc as pb_grpc
@@ -59,7 +60,7 @@ async def channel(store: Store, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     monkeypatch.setattr(usage_module, "INTERVAL_SECONDS", 0.01)
     campaigns = MemoryCampaignStore()
     registry = CampaignRegistry(campaigns, PageTokens("m" * 32, "attribution_svc"), clock=SystemClock())
-    servicer = AttributionServicer(registry, RoutingFeed(campaigns), store)
+    servicer = AttributionServicer(registry, RoutingFeed(campaigns), store, Nobody(), clock=SystemClock())
     server = GrpcServer(MESH, service_names=[])
     server.add(lambda s: pb_grpc.add_AttributionServiceServicer_to_server(servicer, s))
     port = await server.start("127.0.0.1:0")

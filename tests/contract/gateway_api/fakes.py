@@ -93,6 +93,7 @@ class FakeAttribution(attribution_service_pb2_grpc.AttributionServiceServicer):
         self.does = Misbehaviour()
         self.campaigns: dict[tuple[str, str], attribution_pb.Campaign] = {}
         self.changed = asyncio.Event()
+        self.asked = attribution_pb.AttributeJourneyRequest()
 
     def put(self, organization_id: str, campaign_id: str, **fields: Any) -> None:
         self.campaigns[organization_id, campaign_id] = attribution_pb.Campaign(
@@ -171,6 +172,28 @@ class FakeAttribution(attribution_service_pb2_grpc.AttributionServiceServicer):
                 setattr(campaign, name, getattr(request, name))
         campaign.version += 1
         return attribution_pb.UpdateCampaignResponse(campaign=campaign)
+
+    async def AttributeJourney(
+        self, request: attribution_pb.AttributeJourneyRequest, context: ServicerContext
+    ) -> attribution_pb.AttributeJourneyResponse:
+        await self.does.step_in(context)
+        self.asked = request
+        if request.user_id not in ("", "usr_customer123"):
+            raise NotFoundError("no such visitor")
+        if request.model not in ("", "time_decay"):
+            raise InvalidArgumentError.of([Violation("model", f"is {request.model!r}, must be one of time_decay")])
+        touch = attribution_pb.Touchpoint(
+            event_id="e1", event_time=stamp(), source="email", value_micros=149_990_000, percent=100.0
+        )
+        return attribution_pb.AttributeJourneyResponse(
+            user_id="usr_customer123",
+            model="time_decay",
+            total_micros=149_990_000,
+            currency="USD",
+            conversion_count=1,
+            touchpoints=[touch],
+            insights=["Email did it alone"],
+        )
 
     async def WatchRouting(
         self, request: attribution_pb.WatchRoutingRequest, context: ServicerContext

@@ -22,18 +22,22 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from trellis.attribution.v1 import rule_pb2 as trellis_dot_attribution_dot_v1_dot_rule__pb2
 from trellis.type.v1 import access_pb2 as trellis_dot_type_dot_v1_dot_access__pb2
+from trellis.type.v1 import time_range_pb2 as trellis_dot_type_dot_v1_dot_time__range__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0trellis/attribution/v1/attribution_service.proto\x12\x16trellis.attribution.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!trellis/attribution/v1/rule.proto\x1a\x1ctrellis/type/v1/access.proto\"\xf3\x05\n\x08\x43\x61mpaign\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x0c\n\x04slug\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x36\n\x06status\x18\x05 \x01(\x0e\x32&.trellis.attribution.v1.CampaignStatus\x12\x17\n\x0f\x64\x65stination_url\x18\x06 \x01(\t\x12\x41\n\x10parameter_policy\x18\x07 \x01(\x0e\x32\'.trellis.attribution.v1.ParameterPolicy\x12\x14\n\x0c\x66\x61llback_url\x18\x08 \x01(\t\x12\x0f\n\x07version\x18\t \x01(\r\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x06\x61\x63tion\x18\x0c \x01(\x0b\x32\x1e.trellis.attribution.v1.Action\x12:\n\x10\x65xpired_fallback\x18\r \x01(\x0b\x32 .trellis.attribution.v1.Fallback\x12;\n\x11over_cap_fallback\x18\x0e \x01(\x0b\x32 .trellis.attribution.v1.Fallback\x12\x32\n\x08schedule\x18\x0f \x01(\x0b\x32 .trellis.attribution.v1.Schedule\x12)\n\x04\x63\x61ps\x18\x10 \x03(\x0b\x32\x1b.trellis.attribution.v1.Cap\x12\x10\n\x08priority\x18\x11 \x01(\x05\x12\x39\n\x0fpaused_fallback\x18\x12 \x01(\x0b\x32 .trellis.attribution.v1.Fallback\x12+\n\x05rules\x18\x14 \x03(\x0b\x32\x1c.trellis.attribution.v1.Rule\"\xf4\x04\n\x15\x43reateCampaignRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x0c\n\x04slug\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x36\n\x06status\x18\x04 \x01(\x0e\x32&.trellis.attribution.v1.CampaignStatus\x12\x17\n\x0f\x64\x65stination_url\x18\x05 \x01(\t\x12\x41\n\x10parameter_policy\x18\x06 \x01(\x0e\x32\'.trellis.attribution.v1.ParameterPolicy\x12\x14\n\x0c\x66\x61llback_url\x18\x07 \x01(\t\x12.\n\x06\x61\x63tion\x18\x08 \x01(\x0b\x32\x1e.trellis.attribution.v1.Action\x12:\n\x10\x65xpired_fallback\x18\t \x01(\x0b\x32 .trellis.attribution.v1.Fallback\x12;\n\x11over_cap_fallback\x18\n \x01(\x0b\x32 .trellis.attribution.v1.Fallback\x12\x32\n\x08schedule\x18\x0b \x01(\x0b\x32 .trellis.attribution.v1.Schedule\x12)\n\x04\x63\x61ps\x18\x0c \x03(\x0b\x32\x1b.trellis.attribution.v1.Cap\x12\x10\n\x08priority\x18\r \x01(\x05\x12\x39\n\x0fpaused_fallback\x18\x0e \x01(\x0b\x32 .trellis.attribution.v1.Fallback\x12+\n\x05rules\x18\x14 \x03(\x0b\x32\x1c.trellis.attribution.v1.Rule\"L\n\x16\x43reateCampaignResponse\x12\x32\n\x08\x63\x61mpaign\x18\x01 \x01(\x0b\x32 .trellis.attribution.v1.Campaign\")\n\x12GetCampaignRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\"I\n\x13GetCampaignResponse\x12\x32\n\x08\x63\x61mpaign\x18\x01 \x01(\x0b\x32 .trellis.attribution.v1.Campaign\"u\n\x14ListCampaignsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x36\n\x06status\x18\x03 \x01(\x0e\x32&.trellis.attribution.v1.CampaignStatus\"e\n\x15ListCampaignsResponse\x12\x33\n\tcampaigns\x18\x01 \x03(\x0b\x32 .trellis.attribution.v1.Campaign\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9d\x06\n\x15UpdateCampaignRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x11\n\x04slug\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04name\x18\x03 \x01(\tH\x01\x88\x01\x01\x12;\n\x06status\x18\x04 \x01(\x0e\x32&.trellis.attribution.v1.CampaignStatusH\x02\x88\x01\x01\x12\x1c\n\x0f\x64\x65stination_url\x18\x05 \x01(\tH\x03\x88\x01\x01\x12\x46\n\x10parameter_policy\x18\x06 \x01(\x0e\x32\'.trellis.attribution.v1.ParameterPolicyH\x04\x88\x01\x01\x12\x19\n\x0c\x66\x61llback_url\x18\x07 \x01(\tH\x05\x88\x01\x01\x12\x18\n\x10\x65xpected_version\x18\x08 \x01(\r\x12.\n\x06\x61\x63tion\x18\t \x01(\x0b\x32\x1e.trellis.attribution.v1.Action\x12:\n\x10\x65xpired_fallback\x18\n \x01(\x0b\x32 .trellis.attribution.v1.Fallback\x12;\n\x11over_cap_fallback\x18\x0b \x01(\x0b\x32 .trellis.attribution.v1.Fallback\x12\x32\n\x08schedule\x18\x0c \x01(\x0b\x32 .trellis.attribution.v1.Schedule\x12-\n\x04\x63\x61ps\x18\r \x01(\x0b\x32\x1f.trellis.attribution.v1.CapList\x12\x15\n\x08priority\x18\x0e \x01(\x05H\x06\x88\x01\x01\x12\x39\n\x0fpaused_fallback\x18\x0f \x01(\x0b\x32 .trellis.attribution.v1.Fallback\x12/\n\x05rules\x18\x14 \x01(\x0b\x32 .trellis.attribution.v1.RuleListB\x07\n\x05_slugB\x07\n\x05_nameB\t\n\x07_statusB\x12\n\x10_destination_urlB\x13\n\x11_parameter_policyB\x0f\n\r_fallback_urlB\x0b\n\t_priority\"4\n\x07\x43\x61pList\x12)\n\x04\x63\x61ps\x18\x01 \x03(\x0b\x32\x1b.trellis.attribution.v1.Cap\"7\n\x08RuleList\x12+\n\x05rules\x18\x01 \x03(\x0b\x32\x1c.trellis.attribution.v1.Rule\"L\n\x16UpdateCampaignResponse\x12\x32\n\x08\x63\x61mpaign\x18\x01 \x01(\x0b\x32 .trellis.attribution.v1.Campaign\"i\n\x14\x45xchangeUsageRequest\x12\x12\n\ngateway_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12-\n\x06usages\x18\x03 \x03(\x0b\x32\x1d.trellis.attribution.v1.Usage\"\xcd\x01\n\x0bUsageWindow\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12-\n\x04kind\x18\x03 \x01(\x0e\x32\x1f.trellis.attribution.v1.CapKind\x12\x31\n\x06period\x18\x04 \x01(\x0e\x32!.trellis.attribution.v1.CapPeriod\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"c\n\x05Usage\x12\x33\n\x06window\x18\x01 \x01(\x0b\x32#.trellis.attribution.v1.UsageWindow\x12\x13\n\x0b\x63lick_count\x18\x02 \x01(\x04\x12\x10\n\x08visitors\x18\x03 \x03(\x06\"\'\n\x15\x45xchangeUsageResponse\x12\x0e\n\x06totals\x18\x01 \x03(\x04\"&\n\x13WatchRoutingRequest\x12\x0f\n\x07watcher\x18\x01 \x01(\t\"\x81\x01\n\x14WatchRoutingResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x13\n\x0bis_snapshot\x18\x02 \x01(\x08\x12\x33\n\tcampaigns\x18\x03 \x03(\x0b\x32 .trellis.attribution.v1.Campaign\x12\r\n\x05\x65poch\x18\x04 \x01(\x03*\x87\x01\n\x0e\x43\x61mpaignStatus\x12\x1f\n\x1b\x43\x41MPAIGN_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43\x41MPAIGN_STATUS_ACTIVE\x10\x01\x12\x1a\n\x16\x43\x41MPAIGN_STATUS_PAUSED\x10\x02\x12\x1c\n\x18\x43\x41MPAIGN_STATUS_ARCHIVED\x10\x03\x32\x9c\x06\n\x12\x41ttributionService\x12\x88\x01\n\x0e\x43reateCampaign\x12-.trellis.attribution.v1.CreateCampaignRequest\x1a..trellis.attribution.v1.CreateCampaignResponse\"\x17\x8a\xb5\x18\x13\x08\x03\x12\x0f\x63\x61mpaigns:write\x12~\n\x0bGetCampaign\x12*.trellis.attribution.v1.GetCampaignRequest\x1a+.trellis.attribution.v1.GetCampaignResponse\"\x16\x8a\xb5\x18\x12\x08\x03\x12\x0e\x63\x61mpaigns:read\x12\x84\x01\n\rListCampaigns\x12,.trellis.attribution.v1.ListCampaignsRequest\x1a-.trellis.attribution.v1.ListCampaignsResponse\"\x16\x8a\xb5\x18\x12\x08\x03\x12\x0e\x63\x61mpaigns:read\x12\x88\x01\n\x0eUpdateCampaign\x12-.trellis.attribution.v1.UpdateCampaignRequest\x1a..trellis.attribution.v1.UpdateCampaignResponse\"\x17\x8a\xb5\x18\x13\x08\x03\x12\x0f\x63\x61mpaigns:write\x12t\n\rExchangeUsage\x12,.trellis.attribution.v1.ExchangeUsageRequest\x1a-.trellis.attribution.v1.ExchangeUsageResponse\"\x06\x8a\xb5\x18\x02\x08\x02\x12s\n\x0cWatchRouting\x12+.trellis.attribution.v1.WatchRoutingRequest\x1a,.trellis.attribution.v1.WatchRoutingResponse\"\x06\x8a\xb5\x18\x02\x08\x02\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0trellis/attribution/v1/attribution_service.proto\x12\x16trellis.attribution.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!trellis/attribution/v1/rule.proto\x1a\x1ctrellis/type/v1/access.proto\x1a trellis/type/v1/time_range.proto\"\xf3\x05\n\x08\x43\x61mpaign\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x0c\n\x04slug\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x36\n\x06status\x18\x05 \x01(\x0e\x32&.trellis.attribution.v1.CampaignStatus\x12\x17\n\x0f\x64\x65stination_url\x18\x06 \x01(\t\x12\x41\n\x10parameter_policy\x18\x07 \x01(\x0e\x32\'.trellis.attribution.v1.ParameterPolicy\x12\x14\n\x0c\x66\x61llback_url\x18\x08 \x01(\t\x12\x0f\n\x07version\x18\t \x01(\r\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x06\x61\x63tion\x18\x0c \x01(\x0b\x32\x1e.trellis.attribution.v1.Action\x12:\n\x10\x65xpired_fallback\x18\r \x01(\x0b\x32 .trellis.attribution.v1.Fallback\x12;\n\x11over_cap_fallback\x18\x0e \x01(\x0b\x32 .trellis.attribution.v1.Fallback\x12\x32\n\x08schedule\x18\x0f \x01(\x0b\x32 .trellis.attribution.v1.Schedule\x12)\n\x04\x63\x61ps\x18\x10 \x03(\x0b\x32\x1b.trellis.attribution.v1.Cap\x12\x10\n\x08priority\x18\x11 \x01(\x05\x12\x39\n\x0fpaused_fallback\x18\x12 \x01(\x0b\x32 .trellis.attribution.v1.Fallback\x12+\n\x05rules\x18\x14 \x03(\x0b\x32\x1c.trellis.attribution.v1.Rule\"\xf4\x04\n\x15\x43reateCampaignRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x0c\n\x04slug\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x36\n\x06status\x18\x04 \x01(\x0e\x32&.trellis.attribution.v1.CampaignStatus\x12\x17\n\x0f\x64\x65stination_url\x18\x05 \x01(\t\x12\x41\n\x10parameter_policy\x18\x06 \x01(\x0e\x32\'.trellis.attribution.v1.ParameterPolicy\x12\x14\n\x0c\x66\x61llback_url\x18\x07 \x01(\t\x12.\n\x06\x61\x63tion\x18\x08 \x01(\x0b\x32\x1e.trellis.attribution.v1.Action\x12:\n\x10\x65xpired_fallback\x18\t \x01(\x0b\x32 .trellis.attribution.v1.Fallback\x12;\n\x11over_cap_fallback\x18\n \x01(\x0b\x32 .trellis.attribution.v1.Fallback\x12\x32\n\x08schedule\x18\x0b \x01(\x0b\x32 .trellis.attribution.v1.Schedule\x12)\n\x04\x63\x61ps\x18\x0c \x03(\x0b\x32\x1b.trellis.attribution.v1.Cap\x12\x10\n\x08priority\x18\r \x01(\x05\x12\x39\n\x0fpaused_fallback\x18\x0e \x01(\x0b\x32 .trellis.attribution.v1.Fallback\x12+\n\x05rules\x18\x14 \x03(\x0b\x32\x1c.trellis.attribution.v1.Rule\"L\n\x16\x43reateCampaignResponse\x12\x32\n\x08\x63\x61mpaign\x18\x01 \x01(\x0b\x32 .trellis.attribution.v1.Campaign\")\n\x12GetCampaignRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\"I\n\x13GetCampaignResponse\x12\x32\n\x08\x63\x61mpaign\x18\x01 \x01(\x0b\x32 .trellis.attribution.v1.Campaign\"u\n\x14ListCampaignsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x36\n\x06status\x18\x03 \x01(\x0e\x32&.trellis.attribution.v1.CampaignStatus\"e\n\x15ListCampaignsResponse\x12\x33\n\tcampaigns\x18\x01 \x03(\x0b\x32 .trellis.attribution.v1.Campaign\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9d\x06\n\x15UpdateCampaignRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x11\n\x04slug\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04name\x18\x03 \x01(\tH\x01\x88\x01\x01\x12;\n\x06status\x18\x04 \x01(\x0e\x32&.trellis.attribution.v1.CampaignStatusH\x02\x88\x01\x01\x12\x1c\n\x0f\x64\x65stination_url\x18\x05 \x01(\tH\x03\x88\x01\x01\x12\x46\n\x10parameter_policy\x18\x06 \x01(\x0e\x32\'.trellis.attribution.v1.ParameterPolicyH\x04\x88\x01\x01\x12\x19\n\x0c\x66\x61llback_url\x18\x07 \x01(\tH\x05\x88\x01\x01\x12\x18\n\x10\x65xpected_version\x18\x08 \x01(\r\x12.\n\x06\x61\x63tion\x18\t \x01(\x0b\x32\x1e.trellis.attribution.v1.Action\x12:\n\x10\x65xpired_fallback\x18\n \x01(\x0b\x32 .trellis.attribution.v1.Fallback\x12;\n\x11over_cap_fallback\x18\x0b \x01(\x0b\x32 .trellis.attribution.v1.Fallback\x12\x32\n\x08schedule\x18\x0c \x01(\x0b\x32 .trellis.attribution.v1.Schedule\x12-\n\x04\x63\x61ps\x18\r \x01(\x0b\x32\x1f.trellis.attribution.v1.CapList\x12\x15\n\x08priority\x18\x0e \x01(\x05H\x06\x88\x01\x01\x12\x39\n\x0fpaused_fallback\x18\x0f \x01(\x0b\x32 .trellis.attribution.v1.Fallback\x12/\n\x05rules\x18\x14 \x01(\x0b\x32 .trellis.attribution.v1.RuleListB\x07\n\x05_slugB\x07\n\x05_nameB\t\n\x07_statusB\x12\n\x10_destination_urlB\x13\n\x11_parameter_policyB\x0f\n\r_fallback_urlB\x0b\n\t_priority\"4\n\x07\x43\x61pList\x12)\n\x04\x63\x61ps\x18\x01 \x03(\x0b\x32\x1b.trellis.attribution.v1.Cap\"7\n\x08RuleList\x12+\n\x05rules\x18\x01 \x03(\x0b\x32\x1c.trellis.attribution.v1.Rule\"L\n\x16UpdateCampaignResponse\x12\x32\n\x08\x63\x61mpaign\x18\x01 \x01(\x0b\x32 .trellis.attribution.v1.Campaign\"i\n\x14\x45xchangeUsageRequest\x12\x12\n\ngateway_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12-\n\x06usages\x18\x03 \x03(\x0b\x32\x1d.trellis.attribution.v1.Usage\"\xcd\x01\n\x0bUsageWindow\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12-\n\x04kind\x18\x03 \x01(\x0e\x32\x1f.trellis.attribution.v1.CapKind\x12\x31\n\x06period\x18\x04 \x01(\x0e\x32!.trellis.attribution.v1.CapPeriod\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"c\n\x05Usage\x12\x33\n\x06window\x18\x01 \x01(\x0b\x32#.trellis.attribution.v1.UsageWindow\x12\x13\n\x0b\x63lick_count\x18\x02 \x01(\x04\x12\x10\n\x08visitors\x18\x03 \x03(\x06\"\'\n\x15\x45xchangeUsageResponse\x12\x0e\n\x06totals\x18\x01 \x03(\x04\"\xc2\x02\n\x17\x41ttributeJourneyRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08\x63lick_id\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12S\n\nparameters\x18\x04 \x03(\x0b\x32?.trellis.attribution.v1.AttributeJourneyRequest.ParametersEntry\x12+\n\x08lookback\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\ntime_range\x18\x06 \x01(\x0b\x32\x1a.trellis.type.v1.TimeRange\x12\x10\n\x08\x63urrency\x18\x07 \x01(\t\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x92\x02\n\x18\x41ttributeJourneyResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x14\n\x0ctotal_micros\x18\x03 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\x12\x18\n\x10\x63onversion_count\x18\x05 \x01(\r\x12\x37\n\x0btouchpoints\x18\x06 \x03(\x0b\x32\".trellis.attribution.v1.Touchpoint\x12\x15\n\rnobody_micros\x18\x07 \x01(\x03\x12\x10\n\x08insights\x18\x08 \x03(\t\x12\x32\n\x0ewatermark_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xfb\x01\n\nTouchpoint\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12.\n\nevent_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x0e\n\x06medium\x18\x04 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x05 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x06 \x01(\t\x12#\n\x16\x64\x61ys_before_conversion\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x0cvalue_micros\x18\x08 \x01(\x03\x12\x0f\n\x07percent\x18\t \x01(\x01\x42\x19\n\x17_days_before_conversion\"&\n\x13WatchRoutingRequest\x12\x0f\n\x07watcher\x18\x01 \x01(\t\"\x81\x01\n\x14WatchRoutingResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x13\n\x0bis_snapshot\x18\x02 \x01(\x08\x12\x33\n\tcampaigns\x18\x03 \x03(\x0b\x32 .trellis.attribution.v1.Campaign\x12\r\n\x05\x65poch\x18\x04 \x01(\x03*\x87\x01\n\x0e\x43\x61mpaignStatus\x12\x1f\n\x1b\x43\x41MPAIGN_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43\x41MPAIGN_STATUS_ACTIVE\x10\x01\x12\x1a\n\x16\x43\x41MPAIGN_STATUS_PAUSED\x10\x02\x12\x1c\n\x18\x43\x41MPAIGN_STATUS_ARCHIVED\x10\x03\x32\xac\x07\n\x12\x41ttributionService\x12\x88\x01\n\x0e\x43reateCampaign\x12-.trellis.attribution.v1.CreateCampaignRequest\x1a..trellis.attribution.v1.CreateCampaignResponse\"\x17\x8a\xb5\x18\x13\x08\x03\x12\x0f\x63\x61mpaigns:write\x12~\n\x0bGetCampaign\x12*.trellis.attribution.v1.GetCampaignRequest\x1a+.trellis.attribution.v1.GetCampaignResponse\"\x16\x8a\xb5\x18\x12\x08\x03\x12\x0e\x63\x61mpaigns:read\x12\x84\x01\n\rListCampaigns\x12,.trellis.attribution.v1.ListCampaignsRequest\x1a-.trellis.attribution.v1.ListCampaignsResponse\"\x16\x8a\xb5\x18\x12\x08\x03\x12\x0e\x63\x61mpaigns:read\x12\x88\x01\n\x0eUpdateCampaign\x12-.trellis.attribution.v1.UpdateCampaignRequest\x1a..trellis.attribution.v1.UpdateCampaignResponse\"\x17\x8a\xb5\x18\x13\x08\x03\x12\x0f\x63\x61mpaigns:write\x12t\n\rExchangeUsage\x12,.trellis.attribution.v1.ExchangeUsageRequest\x1a-.trellis.attribution.v1.ExchangeUsageResponse\"\x06\x8a\xb5\x18\x02\x08\x02\x12\x8d\x01\n\x10\x41ttributeJourney\x12/.trellis.attribution.v1.AttributeJourneyRequest\x1a\x30.trellis.attribution.v1.AttributeJourneyResponse\"\x16\x8a\xb5\x18\x12\x08\x03\x12\x0e\x61nalytics:read\x12s\n\x0cWatchRouting\x12+.trellis.attribution.v1.WatchRoutingRequest\x1a,.trellis.attribution.v1.WatchRoutingResponse\"\x06\x8a\xb5\x18\x02\x08\x02\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trellis.attribution.v1.attribution_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_ATTRIBUTEJOURNEYREQUEST_PARAMETERSENTRY']._loaded_options = None
+  _globals['_ATTRIBUTEJOURNEYREQUEST_PARAMETERSENTRY']._serialized_options = b'8\001'
   _globals['_ATTRIBUTIONSERVICE'].methods_by_name['CreateCampaign']._loaded_options = None
   _globals['_ATTRIBUTIONSERVICE'].methods_by_name['CreateCampaign']._serialized_options = b'\212\265\030\023\010\003\022\017campaigns:write'
   _globals['_ATTRIBUTIONSERVICE'].methods_by_name['GetCampaign']._loaded_options = None
@@ -44,44 +48,54 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ATTRIBUTIONSERVICE'].methods_by_name['UpdateCampaign']._serialized_options = b'\212\265\030\023\010\003\022\017campaigns:write'
   _globals['_ATTRIBUTIONSERVICE'].methods_by_name['ExchangeUsage']._loaded_options = None
   _globals['_ATTRIBUTIONSERVICE'].methods_by_name['ExchangeUsage']._serialized_options = b'\212\265\030\002\010\002'
+  _globals['_ATTRIBUTIONSERVICE'].methods_by_name['AttributeJourney']._loaded_options = None
+  _globals['_ATTRIBUTIONSERVICE'].methods_by_name['AttributeJourney']._serialized_options = b'\212\265\030\022\010\003\022\016analytics:read'
   _globals['_ATTRIBUTIONSERVICE'].methods_by_name['WatchRouting']._loaded_options = None
   _globals['_ATTRIBUTIONSERVICE'].methods_by_name['WatchRouting']._serialized_options = b'\212\265\030\002\010\002'
-  _globals['_CAMPAIGNSTATUS']._serialized_start=3600
-  _globals['_CAMPAIGNSTATUS']._serialized_end=3735
-  _globals['_CAMPAIGN']._serialized_start=175
-  _globals['_CAMPAIGN']._serialized_end=930
-  _globals['_CREATECAMPAIGNREQUEST']._serialized_start=933
-  _globals['_CREATECAMPAIGNREQUEST']._serialized_end=1561
-  _globals['_CREATECAMPAIGNRESPONSE']._serialized_start=1563
-  _globals['_CREATECAMPAIGNRESPONSE']._serialized_end=1639
-  _globals['_GETCAMPAIGNREQUEST']._serialized_start=1641
-  _globals['_GETCAMPAIGNREQUEST']._serialized_end=1682
-  _globals['_GETCAMPAIGNRESPONSE']._serialized_start=1684
-  _globals['_GETCAMPAIGNRESPONSE']._serialized_end=1757
-  _globals['_LISTCAMPAIGNSREQUEST']._serialized_start=1759
-  _globals['_LISTCAMPAIGNSREQUEST']._serialized_end=1876
-  _globals['_LISTCAMPAIGNSRESPONSE']._serialized_start=1878
-  _globals['_LISTCAMPAIGNSRESPONSE']._serialized_end=1979
-  _globals['_UPDATECAMPAIGNREQUEST']._serialized_start=1982
-  _globals['_UPDATECAMPAIGNREQUEST']._serialized_end=2779
-  _globals['_CAPLIST']._serialized_start=2781
-  _globals['_CAPLIST']._serialized_end=2833
-  _globals['_RULELIST']._serialized_start=2835
-  _globals['_RULELIST']._serialized_end=2890
-  _globals['_UPDATECAMPAIGNRESPONSE']._serialized_start=2892
-  _globals['_UPDATECAMPAIGNRESPONSE']._serialized_end=2968
-  _globals['_EXCHANGEUSAGEREQUEST']._serialized_start=2970
-  _globals['_EXCHANGEUSAGEREQUEST']._serialized_end=3075
-  _globals['_USAGEWINDOW']._serialized_start=3078
-  _globals['_USAGEWINDOW']._serialized_end=3283
-  _globals['_USAGE']._serialized_start=3285
-  _globals['_USAGE']._serialized_end=3384
-  _globals['_EXCHANGEUSAGERESPONSE']._serialized_start=3386
-  _globals['_EXCHANGEUSAGERESPONSE']._serialized_end=3425
-  _globals['_WATCHROUTINGREQUEST']._serialized_start=3427
-  _globals['_WATCHROUTINGREQUEST']._serialized_end=3465
-  _globals['_WATCHROUTINGRESPONSE']._serialized_start=3468
-  _globals['_WATCHROUTINGRESPONSE']._serialized_end=3597
-  _globals['_ATTRIBUTIONSERVICE']._serialized_start=3738
-  _globals['_ATTRIBUTIONSERVICE']._serialized_end=4534
+  _globals['_CAMPAIGNSTATUS']._serialized_start=4522
+  _globals['_CAMPAIGNSTATUS']._serialized_end=4657
+  _globals['_CAMPAIGN']._serialized_start=241
+  _globals['_CAMPAIGN']._serialized_end=996
+  _globals['_CREATECAMPAIGNREQUEST']._serialized_start=999
+  _globals['_CREATECAMPAIGNREQUEST']._serialized_end=1627
+  _globals['_CREATECAMPAIGNRESPONSE']._serialized_start=1629
+  _globals['_CREATECAMPAIGNRESPONSE']._serialized_end=1705
+  _globals['_GETCAMPAIGNREQUEST']._serialized_start=1707
+  _globals['_GETCAMPAIGNREQUEST']._serialized_end=1748
+  _globals['_GETCAMPAIGNRESPONSE']._serialized_start=1750
+  _globals['_GETCAMPAIGNRESPONSE']._serialized_end=1823
+  _globals['_LISTCAMPAIGNSREQUEST']._serialized_start=1825
+  _globals['_LISTCAMPAIGNSREQUEST']._serialized_end=1942
+  _globals['_LISTCAMPAIGNSRESPONSE']._serialized_start=1944
+  _globals['_LISTCAMPAIGNSRESPONSE']._serialized_end=2045
+  _globals['_UPDATECAMPAIGNREQUEST']._serialized_start=2048
+  _globals['_UPDATECAMPAIGNREQUEST']._serialized_end=2845
+  _globals['_CAPLIST']._serialized_start=2847
+  _globals['_CAPLIST']._serialized_end=2899
+  _globals['_RULELIST']._serialized_start=2901
+  _globals['_RULELIST']._serialized_end=2956
+  _globals['_UPDATECAMPAIGNRESPONSE']._serialized_start=2958
+  _globals['_UPDATECAMPAIGNRESPONSE']._serialized_end=3034
+  _globals['_EXCHANGEUSAGEREQUEST']._serialized_start=3036
+  _globals['_EXCHANGEUSAGEREQUEST']._serialized_end=3141
+  _globals['_USAGEWINDOW']._serialized_start=3144
+  _globals['_USAGEWINDOW']._serialized_end=3349
+  _globals['_USAGE']._serialized_start=3351
+  _globals['_USAGE']._serialized_end=3450
+  _globals['_EXCHANGEUSAGERESPONSE']._serialized_start=3452
+  _globals['_EXCHANGEUSAGERESPONSE']._serialized_end=3491
+  _globals['_ATTRIBUTEJOURNEYREQUEST']._serialized_start=3494
+  _globals['_ATTRIBUTEJOURNEYREQUEST']._serialized_end=3816
+  _globals['_ATTRIBUTEJOURNEYREQUEST_PARAMETERSENTRY']._serialized_start=3767
+  _globals['_ATTRIBUTEJOURNEYREQUEST_PARAMETERSENTRY']._serialized_end=3816
+  _globals['_ATTRIBUTEJOURNEYRESPONSE']._serialized_start=3819
+  _globals['_ATTRIBUTEJOURNEYRESPONSE']._serialized_end=4093
+  _globals['_TOUCHPOINT']._serialized_start=4096
+  _globals['_TOUCHPOINT']._serialized_end=4347
+  _globals['_WATCHROUTINGREQUEST']._serialized_start=4349
+  _globals['_WATCHROUTINGREQUEST']._serialized_end=4387
+  _globals['_WATCHROUTINGRESPONSE']._serialized_start=4390
+  _globals['_WATCHROUTINGRESPONSE']._serialized_end=4519
+  _globals['_ATTRIBUTIONSERVICE']._serialized_start=4660
+  _globals['_ATTRIBUTIONSERVICE']._serialized_end=5600
 # @@protoc_insertion_point(module_scope)

@@ -5,11 +5,13 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from trellis.attribution.v1 import rule_pb2 as _rule_pb2
+from trellis.type.v1 import time_range_pb2 as _time_range_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -713,6 +715,198 @@ class ExchangeUsageResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExchangeUsageResponse: _TypeAlias = ExchangeUsageResponse  # noqa: Y015
+
+@_typing.final
+class AttributeJourneyRequest(_message.Message):
+    """AttributeJourneyRequest names a visitor and a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ParametersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    CLICK_ID_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    LOOKBACK_FIELD_NUMBER: _builtins.int
+    TIME_RANGE_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    """The visitor; or"""
+    click_id: _builtins.str
+    """the visitor of this click, ours or the source's."""
+    model: _builtins.str
+    """Name of the model: docs/models.md; empty: `last_touch`."""
+    currency: _builtins.str
+    """ISO 4217 code: conversions in other currencies are left out. Empty: the one that most of them have."""
+    @_builtins.property
+    def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """The model's parameters by name; those that are left out have their defaults."""
+
+    @_builtins.property
+    def lookback(self) -> _duration_pb2.Duration:
+        """How long before a conversion a touch counts; not set: 30 days. At most 3,650 days."""
+
+    @_builtins.property
+    def time_range(self) -> _time_range_pb2.TimeRange:
+        """When conversions were received; touches may be older by the look-back. A missing start is 90 days before the end, a
+        missing end is now.
+        """
+
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        click_id: _builtins.str = ...,
+        model: _builtins.str = ...,
+        parameters: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        lookback: _duration_pb2.Duration | None = ...,
+        time_range: _time_range_pb2.TimeRange | None = ...,
+        currency: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lookback", b"lookback", "time_range", b"time_range"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["click_id", b"click_id", "currency", b"currency", "lookback", b"lookback", "model", b"model", "parameters", b"parameters", "time_range", b"time_range", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AttributeJourneyRequest: _TypeAlias = AttributeJourneyRequest  # noqa: Y015
+
+@_typing.final
+class AttributeJourneyResponse(_message.Message):
+    """AttributeJourneyResponse is the credits of one visitor."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    TOTAL_MICROS_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    CONVERSION_COUNT_FIELD_NUMBER: _builtins.int
+    TOUCHPOINTS_FIELD_NUMBER: _builtins.int
+    NOBODY_MICROS_FIELD_NUMBER: _builtins.int
+    INSIGHTS_FIELD_NUMBER: _builtins.int
+    WATERMARK_TIME_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    """The visitor."""
+    model: _builtins.str
+    """The model."""
+    total_micros: _builtins.int
+    """Sum of the conversions' values in millionths of the unit of `currency`: that of the touchpoints and `nobody_micros`."""
+    currency: _builtins.str
+    """ISO 4217 code; empty when no conversion has a value."""
+    conversion_count: _builtins.int
+    """Conversions."""
+    nobody_micros: _builtins.int
+    """What no touch is credited with."""
+    @_builtins.property
+    def touchpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Touchpoint]:
+        """In the order of time; those that got nothing too."""
+
+    @_builtins.property
+    def insights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is to be seen, in words for people."""
+
+    @_builtins.property
+    def watermark_time(self) -> _timestamp_pb2.Timestamp:
+        """Everything received before this instant is in it."""
+
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        model: _builtins.str = ...,
+        total_micros: _builtins.int = ...,
+        currency: _builtins.str = ...,
+        conversion_count: _builtins.int = ...,
+        touchpoints: _abc.Iterable[Global___Touchpoint] | None = ...,
+        nobody_micros: _builtins.int = ...,
+        insights: _abc.Iterable[_builtins.str] | None = ...,
+        watermark_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["watermark_time", b"watermark_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversion_count", b"conversion_count", "currency", b"currency", "insights", b"insights", "model", b"model", "nobody_micros", b"nobody_micros", "total_micros", b"total_micros", "touchpoints", b"touchpoints", "user_id", b"user_id", "watermark_time", b"watermark_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AttributeJourneyResponse: _TypeAlias = AttributeJourneyResponse  # noqa: Y015
+
+@_typing.final
+class Touchpoint(_message.Message):
+    """Touchpoint is a touch and its credit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    EVENT_TIME_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    MEDIUM_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    DAYS_BEFORE_CONVERSION_FIELD_NUMBER: _builtins.int
+    VALUE_MICROS_FIELD_NUMBER: _builtins.int
+    PERCENT_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """The event."""
+    source: _builtins.str
+    """Where it came from."""
+    medium: _builtins.str
+    """How."""
+    channel: _builtins.str
+    """The channel that these make."""
+    campaign_id: _builtins.str
+    """The campaign; empty for none."""
+    days_before_conversion: _builtins.float
+    """Days from it to the first conversion after it that it may be credited for; not set when there is none."""
+    value_micros: _builtins.int
+    """Its credit in millionths, in whole minor units of the currency."""
+    percent: _builtins.float
+    """Its part of the total; all of them and nobody's sum to 100."""
+    @_builtins.property
+    def event_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was received."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        event_time: _timestamp_pb2.Timestamp | None = ...,
+        source: _builtins.str = ...,
+        medium: _builtins.str = ...,
+        channel: _builtins.str = ...,
+        campaign_id: _builtins.str = ...,
+        days_before_conversion: _builtins.float | None = ...,
+        value_micros: _builtins.int = ...,
+        percent: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_days_before_conversion", b"_days_before_conversion", "days_before_conversion", b"days_before_conversion", "event_time", b"event_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_before_conversion", b"_days_before_conversion", "campaign_id", b"campaign_id", "channel", b"channel", "days_before_conversion", b"days_before_conversion", "event_id", b"event_id", "event_time", b"event_time", "medium", b"medium", "percent", b"percent", "source", b"source", "value_micros", b"value_micros"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__days_before_conversion: _TypeAlias = _typing.Literal["days_before_conversion"]  # noqa: Y015
+    _WhichOneofArgType__days_before_conversion: _TypeAlias = _typing.Literal["_days_before_conversion", b"_days_before_conversion"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__days_before_conversion) -> _WhichOneofReturnType__days_before_conversion | None: ...
+
+Global___Touchpoint: _TypeAlias = Touchpoint  # noqa: Y015
 
 @_typing.final
 class WatchRoutingRequest(_message.Message):

@@ -60,6 +60,11 @@ class AttributionServiceStub:
                 request_serializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.ExchangeUsageRequest.SerializeToString,
                 response_deserializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.ExchangeUsageResponse.FromString,
                 _registered_method=True)
+        self.AttributeJourney = channel.unary_unary(
+                '/trellis.attribution.v1.AttributionService/AttributeJourney',
+                request_serializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.AttributeJourneyRequest.SerializeToString,
+                response_deserializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.AttributeJourneyResponse.FromString,
+                _registered_method=True)
         self.WatchRouting = channel.unary_stream(
                 '/trellis.attribution.v1.AttributionService/WatchRouting',
                 request_serializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.WatchRoutingRequest.SerializeToString,
@@ -109,6 +114,14 @@ class AttributionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AttributeJourney(self, request, context):
+        """Credits a visitor's conversions to the touches before them, by a model that looks at one journey at a time. The
+        journey is analytics_svc's. Errors: INVALID_ARGUMENT (model, parameters); NOT_FOUND (visitor); UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchRouting(self, request, context):
         """Streams what gateways route by: a snapshot, then every change, within 2 s. Never ends by itself.
         Errors: UNAVAILABLE.
@@ -144,6 +157,11 @@ def add_AttributionServiceServicer_to_server(servicer, server):
                     servicer.ExchangeUsage,
                     request_deserializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.ExchangeUsageRequest.FromString,
                     response_serializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.ExchangeUsageResponse.SerializeToString,
+            ),
+            'AttributeJourney': grpc.unary_unary_rpc_method_handler(
+                    servicer.AttributeJourney,
+                    request_deserializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.AttributeJourneyRequest.FromString,
+                    response_serializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.AttributeJourneyResponse.SerializeToString,
             ),
             'WatchRouting': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchRouting,
@@ -287,6 +305,33 @@ class AttributionService:
             '/trellis.attribution.v1.AttributionService/ExchangeUsage',
             trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.ExchangeUsageRequest.SerializeToString,
             trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.ExchangeUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AttributeJourney(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trellis.attribution.v1.AttributionService/AttributeJourney',
+            trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.AttributeJourneyRequest.SerializeToString,
+            trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.AttributeJourneyResponse.FromString,
             options,
             channel_credentials,
             insecure,

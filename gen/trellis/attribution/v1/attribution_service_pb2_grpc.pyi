@@ -49,6 +49,10 @@ class AttributionServiceStub:
     """Adds what a gateway counted against caps and returns what all of them counted. Idempotent by gateway and number.
     Errors: INVALID_ARGUMENT, UNAVAILABLE (the gateway goes on with what it knows).
     """
+    AttributeJourney: _grpc.UnaryUnaryMultiCallable[_attribution_service_pb2.AttributeJourneyRequest, _attribution_service_pb2.AttributeJourneyResponse]
+    """Credits a visitor's conversions to the touches before them, by a model that looks at one journey at a time. The
+    journey is analytics_svc's. Errors: INVALID_ARGUMENT (model, parameters); NOT_FOUND (visitor); UNAVAILABLE.
+    """
     WatchRouting: _grpc.UnaryStreamMultiCallable[_attribution_service_pb2.WatchRoutingRequest, _attribution_service_pb2.WatchRoutingResponse]
     """Streams what gateways route by: a snapshot, then every change, within 2 s. Never ends by itself.
     Errors: UNAVAILABLE.
@@ -74,6 +78,10 @@ class AttributionServiceAsyncStub(AttributionServiceStub):
     ExchangeUsage: _aio.UnaryUnaryMultiCallable[_attribution_service_pb2.ExchangeUsageRequest, _attribution_service_pb2.ExchangeUsageResponse]  # type: ignore[assignment]
     """Adds what a gateway counted against caps and returns what all of them counted. Idempotent by gateway and number.
     Errors: INVALID_ARGUMENT, UNAVAILABLE (the gateway goes on with what it knows).
+    """
+    AttributeJourney: _aio.UnaryUnaryMultiCallable[_attribution_service_pb2.AttributeJourneyRequest, _attribution_service_pb2.AttributeJourneyResponse]  # type: ignore[assignment]
+    """Credits a visitor's conversions to the touches before them, by a model that looks at one journey at a time. The
+    journey is analytics_svc's. Errors: INVALID_ARGUMENT (model, parameters); NOT_FOUND (visitor); UNAVAILABLE.
     """
     WatchRouting: _aio.UnaryStreamMultiCallable[_attribution_service_pb2.WatchRoutingRequest, _attribution_service_pb2.WatchRoutingResponse]  # type: ignore[assignment]
     """Streams what gateways route by: a snapshot, then every change, within 2 s. Never ends by itself.
@@ -127,6 +135,16 @@ class AttributionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_attribution_service_pb2.ExchangeUsageResponse, _abc.Awaitable[_attribution_service_pb2.ExchangeUsageResponse]]:
         """Adds what a gateway counted against caps and returns what all of them counted. Idempotent by gateway and number.
         Errors: INVALID_ARGUMENT, UNAVAILABLE (the gateway goes on with what it knows).
+        """
+
+    @_abc_1.abstractmethod
+    def AttributeJourney(
+        self,
+        request: _attribution_service_pb2.AttributeJourneyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_attribution_service_pb2.AttributeJourneyResponse, _abc.Awaitable[_attribution_service_pb2.AttributeJourneyResponse]]:
+        """Credits a visitor's conversions to the touches before them, by a model that looks at one journey at a time. The
+        journey is analytics_svc's. Errors: INVALID_ARGUMENT (model, parameters); NOT_FOUND (visitor); UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
