@@ -1,24 +1,31 @@
 """A mapping from end to end: previewed, applied to what is there and to what comes, and undone."""
 
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
+from pydantic import SecretStr
 
-from analytics_svc.mapping import FieldRule, WantedMapping
+from analytics_svc.assembly import projecting
+from analytics_svc.mapping import FieldRule, WantedMapping, checked, version_of
 from analytics_svc.mapping_preview import ReadingPreviewer
 from analytics_svc.mappings import MappingRegistry, MappingsInForce
-from analytics_svc.operation import Operation, State
+from analytics_svc.operation import Kind, Operation, State
 from analytics_svc.projection.enricher import Enricher
-from analytics_svc.store.connect import open_client
+from analytics_svc.settings import AnalyticsSettings
+from analytics_svc.store.connect import connect, open_client
 from analytics_svc.store.mappings import ClickHouseMappingStore
+from analytics_svc.store.operations import ClickHouseOperationStore
 from analytics_svc.store.reader import ClickHouseReadingReader
 from svc_runtime.clickhouse import Dsn, parse_dsn
 from svc_runtime.clock import SystemClock
 from svc_runtime.errors import FailedPreconditionError
+from svc_runtime.grpc_client import Credentials, open_channel
 from svc_runtime.paging import PageTokens
+from tests.contract.analytics.fake_capture import MESH
 from tests.contract.capture.things import make_event
 from tests.integration.analytics.mapping_cases import rows
 from tests.integration.analytics.rebuilding import Site, site
@@ -32,6 +39,7 @@ ACME, OTHER = "org_a", "org_b"
 START = datetime(2026, 2, 20, tzinfo=UTC)
 SINCE = datetime(2026, 3, 3, tzinfo=UTC)
 DAYS = 30
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
 WANTED = WantedMapping(
     name="Zones of ads",
     source="ADS",
@@ -204,3 +212,46 @@ async def test_one_change_of_an_organisations_reading_at_a_time(running: Site, r
     assert (await running.over(theirs)).state is State.SUCCEEDED
     page = await registry.list_page(organization_id=ACME, page_size=0, page_token="")
     assert len(page.mappings) == 1, "what was refused left nothing"
+
+
+async def test_what_a_killed_process_wrote_of_a_change_is_done_by_the_next_one(running: Site) -> None:
+    events = clicks(ACME, 0, 100)
+    await running.send(events)
+    await running.followed(len(events))
+    operation = Operation("op_left", Kind.MAPPING, NOW, ACME, "key:1", mapping_id="map_left", mapping_version=1)
+    async with contextlib.AsyncExitStack() as stack:
+        mapping_store = await stack.enter_async_context(ClickHouseMappingStore.open(running.dsn))
+        reader = await stack.enter_async_context(ClickHouseReadingReader.open(running.dsn, thread_count=1))
+        # Killed after the operation was written down, and before the activation was.
+        wanted = checked(WANTED)
+        left = version_of(wanted, organization_id=ACME, mapping_id="map_left", version=1, actor="key:1", now=NOW)
+        await mapping_store.add(left)
+        clickhouse = connect(running.dsn)
+        stack.push_async_callback(clickhouse.close)
+        await ClickHouseOperationStore(clickhouse).put(operation)
+        in_force = InForceOnSite(mapping_store, running)
+        await in_force.refresh()
+        assert not running.mappings
+        await stack.enter_async_context(
+            projecting(
+                AnalyticsSettings(
+                    clickhouse_dsn=SecretStr(f"chdb://{running.dsn.path}?database={running.dsn.database}")
+                ),
+                store=running.store,
+                reader=reader,
+                enricher=Enricher(),
+                mapping_store=mapping_store,
+                in_force=in_force,
+                capture_channel=await stack.enter_async_context(
+                    open_channel(MESH, f"127.0.0.1:{running.capture.port}")
+                ),
+                credentials=Credentials(MESH, "analytics_svc"),
+                page_tokens=PageTokens("m" * 32, "t"),
+                clock=SystemClock(),
+                watermark=lambda: None,
+            )
+        )
+        assert (await running.over(operation)).state is State.SUCCEEDED
+        assert [version.is_active for version in await mapping_store.versions(ACME, "map_left")] == [True]
+    for row in seen(running, ACME).values():
+        assert ("map_left/1" in row["mapping_versions"]) == _is_matched(row)
