@@ -29,7 +29,6 @@ _TABLES = {
     Source.UNIQUE_DAY: "rollup_unique",
     Source.UNIQUE_HOUR: "rollup_unique",
     Source.MINUTE: "rollup_minute",
-    Source.EVENTS: "events",
 }
 _GRAINS = {Source.UNIQUE_DAY: "day", Source.UNIQUE_HOUR: "hour"}
 _HAS_DIMENSION = frozenset({Source.DAY, Source.UNIQUE_DAY, Source.UNIQUE_HOUR})
@@ -288,8 +287,10 @@ class _Compiler:
 
     def _from(self, at: int, part: Part) -> str:
         prewhere, where = self._events_condition(at, part) if part.source is Source.EVENTS else self._rollup(at, part)
-        table = "events" if part.source is Source.EVENTS else f"{_TABLES[part.source]} AS r"
-        return f"FROM {table}\nPREWHERE {prewhere}\nWHERE {where}{self._only_rows(part)}"
+        only = self._only_rows(part)
+        if part.source is Source.EVENTS:
+            return f"FROM events\nPREWHERE {prewhere}\nWHERE {where}{only}"
+        return f"FROM {_TABLES[part.source]} AS r\nPREWHERE {prewhere}{only}\nWHERE {where}"
 
     def _events_condition(self, at: int, part: Part) -> tuple[str, str]:
         slice_ = self._question.part

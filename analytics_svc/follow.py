@@ -80,9 +80,9 @@ class Follower:
                     await self._write(page)
                 bookmark = page.bookmark
                 self._watermark_time = bookmark.watermark_time
-                await asyncio.sleep(self._pause_seconds(page, time.monotonic() - began))
+                await asyncio.sleep(self.pause_seconds(page, time.monotonic() - began))
 
-    def _pause_seconds(self, page: Page, write_seconds: float) -> float:
+    def pause_seconds(self, page: Page, write_seconds: float) -> float:
         """Return how long to wait for more events: many small inserts would keep the store merging."""
         if page.byte_count >= ENOUGH_BYTES:
             return 0.0

@@ -223,3 +223,8 @@ def measures_of(metrics: Sequence[Metric]) -> tuple[Measure, ...]:
 def are_in_money(metrics: Sequence[Metric]) -> bool:
     """Say whether a currency is needed."""
     return any({"revenue", "cost"} & set(metric.measures) for metric in metrics)
+
+
+def has_unique(metrics: Sequence[Metric]) -> bool:
+    """Say whether something is counted once however often it is there."""
+    return any(measure.is_unique for measure in measures_of(metrics))

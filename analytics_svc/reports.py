@@ -21,7 +21,7 @@ from analytics_svc.compile import (
     compile_version,
 )
 from analytics_svc.dimension import DIMENSIONS, Dimension
-from analytics_svc.metric import METRICS, Metric, Unit, are_in_money
+from analytics_svc.metric import METRICS, Metric, Unit, are_in_money, has_unique
 from analytics_svc.query import BreakdownSpec, CampaignSpec, TimeseriesSpec
 from analytics_svc.slice import LONGEST, Slice
 from analytics_svc.statement import Rows
@@ -267,7 +267,8 @@ async def _timeseries(asked: _Asked, spec: TimeseriesSpec) -> Timeseries:
     question = asked.question(spec.metrics, *([spec.dimension] if spec.dimension else []))
     values: tuple[tuple[str, ...], ...] = ((),)
     if spec.dimension:
-        top = await asked.rows(compile_question(replace(question, order=Order(0, False, spec.series_limit))))
+        first = replace(question, metrics=spec.metrics[:1], order=Order(0, False, spec.series_limit))
+        top = await asked.rows(compile_question(first))
         values = tuple((row[0],) for row in top.rows)
     steps, series = await _series(asked, question, spec.granularity, values)
     earlier_steps: tuple[datetime, ...] = ()
@@ -312,8 +313,7 @@ async def _series(
 async def _breakdown(asked: _Asked, spec: BreakdownSpec) -> Breakdown:
     await asked.choose_currency(spec.metrics)
     question = asked.question(spec.metrics, *spec.dimensions)
-    order = Order(spec.order_by, spec.is_ascending, spec.page_size + 1, spec.offset)
-    found = _table(question, await asked.rows(compile_question(replace(question, order=order))))
+    found = await _page(asked, question, spec)
     page = dict(list(found.items())[: spec.page_size])
     totals = await _totals(asked, question)
     before: Mapping[tuple[str, ...], tuple[Number, ...]] = {}
@@ -326,6 +326,22 @@ async def _breakdown(asked: _Asked, spec: BreakdownSpec) -> Breakdown:
     nothing = tuple(metric.of_nothing for metric in spec.metrics) if spec.comparison else ()
     rows = tuple(BreakdownRow(values, numbers, before.get(values, nothing)) for values, numbers in page.items())
     return Breakdown(rows, len(found) > spec.page_size, totals, earlier_totals, asked.basis())
+
+
+async def _page(asked: _Asked, question: Question, spec: BreakdownSpec) -> Mapping[tuple[str, ...], tuple[Number, ...]]:
+    """Return the rows of a page, in their order, and the one after it."""
+    order = Order(spec.order_by, spec.is_ascending, spec.page_size + 1, spec.offset)
+    compiled = compile_question(replace(question, order=order))
+    is_read_twice = compiled.sources != ("events",) and spec.page_size < _MOST_ROWS_COMPARED
+    by_order = question.metrics[spec.order_by]
+    if is_read_twice and has_unique(question.metrics) and not has_unique([by_order]):
+        # Sums by value are quickly there: the visitors of the page's values alone are merged.
+        first = replace(question, metrics=(by_order,), order=replace(order, metric=0))
+        rows = tuple(_table(first, await asked.rows(compile_question(first))))
+        if not rows:
+            return {}
+        compiled = compile_question(replace(question, rows=rows, order=replace(order, offset=0)))
+    return _table(question, await asked.rows(compiled))
 
 
 async def _rows_before(

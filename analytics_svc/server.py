@@ -89,7 +89,13 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Anal
         results = Results(await _open_cache(stack, settings))
         reports = Reports(reader, results, watermark=follower.watermark_time, clock=SystemClock())
         page_tokens = PageTokens(mesh.mesh_secret.get_secret_value(), SERVICE)
-        behavior = BehaviorQuestions(reader, results, clock=SystemClock(), watermark_time=follower.watermark_time)
+        behavior = BehaviorQuestions(
+            reader,
+            results,
+            clock=SystemClock(),
+            watermark_time=follower.watermark_time,
+            grouping=reader.weighing(_grouping_weight(settings)),
+        )
         servicer = AnalyticsServicer(
             sql=sql,
             realtime=realtime,
@@ -171,6 +177,11 @@ async def _open_cache(stack: AsyncExitStack, settings: AnalyticsSettings) -> Res
     if settings.redis_url is None:
         return MemoryResultCache()
     return await stack.enter_async_context(RedisResultCache.open(settings.redis_url.get_secret_value()))
+
+
+def _grouping_weight(settings: AnalyticsSettings) -> Weight:
+    """Return what funnels and their like take: half of the memory, one of an organisation, none from the reserve."""
+    return Weight("behavior", settings.query_memory_bytes // 2, running_per_organization=1, waiting_per_organization=20)
 
 
 async def _open_sql(

@@ -22,6 +22,8 @@ class Statement:
     """The values by name."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """ClickHouse's settings, over those of the reader."""
+    can_spill: bool = False
+    """Where its groups need more memory than there is, it is run again with some of them on disk, which is slower."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,9 @@ def configure_logs(service: str, *, level: str, format_: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+    # An error with a traceback for every stream that its client leaves: the generator is closed in another context than
+    # it was begun in, where there is nothing to detach.
+    logging.getLogger("opentelemetry.context").setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),

@@ -24,6 +24,7 @@ MOST_EVENTS_ONCE = 1 << 18
 # top, a window reaches every rank of its last millisecond and none of the next.
 _RANKS = 1 << 24
 _STEP_RANKS = 32
+_LONGEST_IN_32_BITS = timedelta(milliseconds=1 << 32)
 
 
 class Actor(enum.StrEnum):
@@ -79,7 +80,7 @@ def compile_funnel(spec: FunnelSpec) -> Statement:
     """Compile to a statement whose rows are everybody first, then the dimension's values, most actors first."""
     condition = condition_of(spec.slice)
     parameters = condition.parameters
-    columns = [actor_columns(spec.actor), f"toUInt64(greatest({MILLISECOND}, 0)) AS at"]
+    columns = [actor_columns(spec.actor), f"{_time(spec)} AS at"]
     steps = [f"step{number}" for number in range(len(spec.steps))]
     for name, step in zip(steps, spec.steps, strict=True):
         compiled = compile_sql(step.predicate, time_zone=spec.slice.time_zone, prefix=f"{name}_")
@@ -109,7 +110,7 @@ FROM (
 WHERE level > 0
 {_GROUPS if spec.dimension else ""}
 """  # noqa: S608 - our own text: what a caller says is a parameter
-    return Statement(sql, parameters)
+    return Statement(sql, parameters, can_spill=True)
 
 
 _GROUPS = f"""
@@ -130,6 +131,13 @@ def funnels_of(spec: FunnelSpec, rows: Rows) -> list[Funnel]:
         )
     first = Funnel("", tuple(everybody[2:]))
     return [first, *(Funnel(row[0], tuple(row[2:])) for row in rows.rows[1:])]
+
+
+def _time(spec: FunnelSpec) -> str:
+    """Return the milliseconds since the slice's start: in 32 bits where they fit, which halves what an actor needs."""
+    length = spec.slice.end_time - spec.slice.start_time
+    kind = "toUInt32" if length < _LONGEST_IN_32_BITS else "toUInt64"
+    return f"{kind}({MILLISECOND} - {{start_ms:Int64}})"
 
 
 def _level(spec: FunnelSpec, steps: Sequence[str]) -> str:
@@ -164,7 +172,7 @@ def _level_apart(spec: FunnelSpec, step_count: int) -> str:
     ordered = "arraySort(event -> (event.1, event.2[1], event.3), groupArray((at, fitted, id)))"
     # Where steps must rise in time, no two rows of a millisecond may follow each other: the last step first again.
     rank = "0" if spec.is_strict_increase else f"(place - 1) * {_STEP_RANKS}"
-    at = f"toUInt64((event.1 - {{start_ms:Int64}}) * {_RANKS} + {rank} + {_STEP_RANKS} - number)"
+    at = f"toUInt64(toUInt64(event.1) * {_RANKS} + {rank} + {_STEP_RANKS} - number)"
     rows = (
         f"arrayFlatten(arrayMap((event, place) -> arrayMap(number -> ({at}, number), event.2),"
         f" {ordered} AS ordered, arrayEnumerate(ordered)))"

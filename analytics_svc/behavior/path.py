@@ -4,7 +4,14 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 
-from analytics_svc.behavior.columns import ACTOR, EVENT_ORDER, MILLISECOND, actor_columns, before, bind_dimension
+from analytics_svc.behavior.columns import (
+    ACTOR,
+    EVENT_ORDER,
+    MILLISECOND,
+    actor_columns,
+    before,
+    bind_dimension,
+)
 from analytics_svc.dimension import Dimension
 from analytics_svc.slice import Slice
 from analytics_svc.statement import Rows, Statement, condition_of
@@ -100,7 +107,7 @@ GROUP BY path
 ORDER BY converted DESC, unconverted DESC, path
 LIMIT {{limit:UInt32}}
 """  # noqa: S608 - our own text: what a caller says is a parameter
-    return Statement(sql, parameters)
+    return Statement(sql, parameters, can_spill=True)
 
 
 def paths_of(rows: Rows) -> tuple[list[Path], int]:

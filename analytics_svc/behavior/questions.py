@@ -64,7 +64,10 @@ _PATHS: TypeAdapter[Answer[tuple[list[Path], int]]] = TypeAdapter(Answer[tuple[l
 
 
 class BehaviorQuestions:
-    """Asks, with the organisation of the question's slice. Errors are those of ``ReadingReader.rows``."""
+    """Asks, with the organisation of the question's slice. Errors are those of ``ReadingReader.rows``.
+
+    ``grouping`` reads what groups by visitor, which takes much memory; not given: ``reader`` does.
+    """
 
     def __init__(
         self,
@@ -73,8 +76,10 @@ class BehaviorQuestions:
         *,
         clock: Clock,
         watermark_time: Callable[[], datetime | None] = lambda: None,
+        grouping: ReadingReader | None = None,
     ) -> None:
         self._reader = reader
+        self._grouping = grouping or reader
         self._results = results
         self._clock = clock
         self._watermark_time = watermark_time
@@ -139,7 +144,7 @@ class BehaviorQuestions:
 
     def _asked(self, part: Slice) -> "_Asked":
         # Read before the rows are: they may have more than it says, never less.
-        return _Asked(self._reader, part, self._watermark_time())
+        return _Asked(self._reader, self._grouping, part, self._watermark_time())
 
     async def _kept(
         self,
@@ -181,8 +186,11 @@ class BehaviorQuestions:
 class _Asked:
     """The statements of one question, and what they read."""
 
-    def __init__(self, reader: ReadingReader, part: Slice, watermark_time: datetime | None) -> None:
+    def __init__(
+        self, reader: ReadingReader, grouping: ReadingReader, part: Slice, watermark_time: datetime | None
+    ) -> None:
         self._reader = reader
+        self._grouping = grouping
         self._began = time.monotonic()
         self._rows_read = 0
         self._other_revenue: tuple[tuple[str, Decimal], ...] = ()
@@ -195,7 +203,7 @@ class _Asked:
                 f"the question has {len(statement.sql):,} characters of SQL; the limit is {_LONGEST_TEXT:,}: use fewer"
                 " conditions"
             )
-        rows = await self._reader.rows(statement)
+        rows = await (self._grouping if statement.can_spill else self._reader).rows(statement)
         self._rows_read += rows.rows_read
         return rows
 

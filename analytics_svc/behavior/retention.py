@@ -108,7 +108,7 @@ def compile_retention(spec: RetentionSpec) -> Statement:
     }
     starts = _flag(spec.start, "start_", spec, parameters)
     returns = _flag(spec.come_back, "return_", spec, parameters)
-    hits, amount = "groupUniqArrayIf(period, is_return)", "1"
+    hits, amount = _periods(spec, parameters), "1"
     if spec.metric is not RetentionMetric.ACTORS:
         returns = f"({returns}) AND is_conversion = 1"
         if spec.metric is RetentionMetric.REVENUE:
@@ -134,7 +134,20 @@ FROM (
 ARRAY JOIN arrayConcat([({_MEMBERS}, {_zero(spec)})], {_bucketed(spec)}) AS hit
 GROUP BY cohort, bucket
 """  # noqa: S608 - our own text: what a caller says is a parameter
-    return Statement(sql, parameters)
+    return Statement(sql, parameters, can_spill=True)
+
+
+def _periods(spec: RetentionSpec, parameters: dict[str, object]) -> str:
+    """Return the periods in which an actor came back: one bit for each where they are few, which keeps actors small."""
+    first, last = _span(spec)
+    # One more at either end, should the store's time zones be others than ours.
+    parameters["origin"] = first - 1
+    width = next((width for width in (64, 256) if last - first + 3 <= width), None)
+    if width is None:
+        return "groupUniqArrayIf(period, is_return)"
+    bit = f"bitShiftLeft(toUInt{width}(1), toUInt8(period - {{origin:Int32}}))"
+    positions = f"bitPositionsToArray(groupBitOrIf({bit}, is_return))"
+    return f"arrayMap(position -> toInt32(position) + {{origin:Int32}}, {positions})"
 
 
 def _flag(predicate: Predicate | None, prefix: str, spec: RetentionSpec, parameters: dict[str, object]) -> str:

@@ -23,7 +23,9 @@ class SqlMethods:
             yield header_to_pb(answer)
             async for piece in answer.pieces:
                 yield pb.RunSqlResponse(rows=piece)
-            yield summary_to_pb(answer)
+            summary = summary_to_pb(answer)
+        # Last, when the statement is written down as answered: whoever has it may hang up.
+        yield summary
 
     async def DescribeSql(self, request: pb.DescribeSqlRequest, context: ServicerContext) -> pb.DescribeSqlResponse:
         """List the tables and columns of statements."""

@@ -5,6 +5,7 @@ import contextlib
 import time
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from analytics_svc.admission import Admission, Capacity, Weight
@@ -33,15 +34,20 @@ _SETTINGS = {
     "session_timezone": "UTC",
 }
 _NARROW = "ask for a shorter time range, a narrower filter, or fewer dimensions"
+_MEMORY_CODE = 241
 _LIMITS = {
     158: f"the query would read more rows than it may: {_NARROW}",
     159: f"the query ran longer than it may: {_NARROW}",
     160: f"the query would run longer than it may: {_NARROW}",
     191: f"the query keeps more values in memory than it may: {_NARROW}",
-    241: f"the query needs more memory than it may have: {_NARROW}",
+    _MEMORY_CODE: f"the query needs more memory than it may have: {_NARROW}",
     307: f"the query would read more bytes than it may: {_NARROW}",
     396: f"the answer has more rows than the limit of {MOST_ROWS}: {_NARROW}, or page through it",
 }
+
+
+class QueryMemoryError(QueryLimitError):
+    """A query needs more memory than it may have."""
 
 
 class ClickHouseReadingReader:
@@ -82,16 +88,29 @@ class ClickHouseReadingReader:
             await killer.close()
             await clickhouse.close()
 
+    def weighing(self, weight: Weight) -> Self:
+        """Return a reader with the same threads whose queries are admitted with another weight."""
+        return type(self)(self._clickhouse, self._killer, self._admission, weight)
+
     async def rows(self, statement: Statement) -> Rows:
         """See ``ReadingReader.rows``."""
         async with self._admission.admitted(str(statement.parameters.get(ORGANIZATION, "")), self._weight):
-            query_id = str(uuid.uuid4())
-            call = asyncio.ensure_future(self._clickhouse.run(lambda client: self._ask(client, statement, query_id)))
             try:
-                return await asyncio.shield(call)
-            except asyncio.CancelledError:
-                await uninterrupted(self._killer.end(call, query_id))
-                raise
+                return await self._run(statement)
+            except QueryMemoryError:
+                if not statement.can_spill:
+                    raise
+            spilling = {"max_bytes_before_external_group_by": str(self._weight.engine_memory_bytes // 5)}
+            return await self._run(replace(statement, settings={**statement.settings, **spilling}))
+
+    async def _run(self, statement: Statement) -> Rows:
+        query_id = str(uuid.uuid4())
+        call = asyncio.ensure_future(self._clickhouse.run(lambda client: self._ask(client, statement, query_id)))
+        try:
+            return await asyncio.shield(call)
+        except asyncio.CancelledError:
+            await uninterrupted(self._killer.end(call, query_id))
+            raise
 
     def _ask(self, client: "Client", statement: Statement, query_id: str) -> Rows:
         began = time.monotonic()
@@ -114,6 +133,8 @@ class ClickHouseReadingReader:
 def translate_query(error: Exception) -> TrellisError:
     """Turn a driver's error into ours, with its code alone: its text quotes rows."""
     code = error_code(error)
+    if code == _MEMORY_CODE:
+        return QueryMemoryError(_LIMITS[code])
     if code in _LIMITS:
         return QueryLimitError(_LIMITS[code])
     return translate(error)

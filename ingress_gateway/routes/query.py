@@ -65,6 +65,9 @@ async def query(call: Call) -> web.StreamResponse:
             if call.request.transport is not None:
                 call.request.transport.abort()
             raise ConnectionResetError from None
+        with contextlib.suppress(TrellisError):
+            # To its end: a call that is cut is one that failed, to the service.
+            await anext(messages, None)
     await response.write_eof()
     return response
 

@@ -25,7 +25,7 @@ from trellisctl import demo
 from trellisctl.installation import Installation
 from trellisctl.up.child import ChildSpec
 from trellisctl.up.data_directory import DataDirectory
-from trellisctl.up.plan import POSTGRES, Options, make_plan
+from trellisctl.up.plan import POSTGRES, VALKEY, Options, make_plan
 from trellisctl.up.ports import choose_ports
 
 AUTH, ATTRIBUTION, CAPTURE, ANALYTICS = "auth_svc", "attribution_svc", "capture_svc", "analytics_svc"
@@ -119,7 +119,8 @@ class Mesh:
     async def _wait_ready(self, name: str, seconds: float) -> None:
         process, probe = self.processes[name], self._specs[name].probe
         deadline = time.monotonic() + seconds
-        if name != POSTGRES:
+        if name not in {POSTGRES, VALKEY}:
+            # Of ours only: theirs say it in their own words.
             await process.listening(seconds=seconds)
         while (problem := await probe()) is not None:
             if not process.is_running:

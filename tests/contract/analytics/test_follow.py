@@ -9,6 +9,7 @@ import pytest
 
 from analytics_svc import follow
 from analytics_svc.follow import Follower
+from analytics_svc.store import Bookmark, Page
 from svc_runtime.clock import SystemClock
 from svc_runtime.grpc_client import Credentials, open_channel
 from svc_runtime.tasks import running
@@ -167,3 +168,29 @@ async def test_the_watermark_age_is_unknown_at_first_and_grows_while_the_feed_is
     async with following(port, store) as follower:
         await until(lambda: follower.watermark_age_seconds() is not None)
         assert 3600 <= (follower.watermark_age_seconds() or 0) < 3700
+
+
+@pytest.mark.parametrize(
+    ("byte_count", "write_seconds", "pause_seconds"),
+    [
+        (100, 0.01, 0.19),  # the shortest interval
+        (100, 0.2, 0.4),  # writing takes a third of the time
+        (100, 0.9, 0.1),  # but nobody waits longer than a second for it
+        (100, 5.0, 0.0),
+        (follow.ENOUGH_BYTES, 0.1, 0.0),  # a backlog
+    ],
+)
+async def test_small_pages_wait_for_company_and_a_backlog_does_not(
+    byte_count: int, write_seconds: float, pause_seconds: float
+) -> None:
+    async with open_channel(MESH, "127.0.0.1:1") as channel:
+        follower = Follower(
+            channel,
+            Credentials(MESH, "analytics"),
+            MemoryReadingStore(),
+            clock=SystemClock(),
+            page_event_count=10,
+            write_interval_seconds=0.2,
+        )
+        page = Page((bytes(byte_count),), 1, Bookmark(b"1", None))
+        assert follower.pause_seconds(page, write_seconds) == pytest.approx(pause_seconds)

@@ -277,8 +277,8 @@ async def test_whoever_is_killed_at_any_step_goes_on_without_loss_or_repeat(
             break
         stored = read_rows(dsn)
         assert len({row[1] for row in stored}) == len(stored)
-    # Every change of several pages, and of putting things in order, was somebody's last.
-    assert lived_through >= 12
+    # Every change that a page makes, and that putting things in order makes, was the last of somebody.
+    assert lived_through >= 10
     monkeypatch.undo()
     assert read_rows(dsn) == await rows_of_one_page(make_dsn(), fake)
     check_the_rest(dsn)

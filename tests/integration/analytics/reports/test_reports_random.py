@@ -22,6 +22,7 @@ from analytics_svc.query import BreakdownSpec, TimeseriesSpec
 from analytics_svc.reports import Reports
 from analytics_svc.slice import DimensionFilter, Slice
 from analytics_svc.steps import Granularity
+from analytics_svc.store import rollups
 from analytics_svc.store.cache_memory import MemoryResultCache
 from analytics_svc.store.reader import ClickHouseReadingReader
 from rule_language.predicate import AllOf, Condition, Not, Operator, Predicate
@@ -301,8 +302,6 @@ def crowd(opened: tuple[Dsn, "Client"]) -> str:
         " number % 11 = 0, map('zone', toString(number % 9)), number % 7 = 0,"
         " if(number % 7 = 0, toDecimal64(number % 1000, 6), NULL), if(number % 7 = 0, 'USD', ''), 1 FROM numbers(60000)"
     )
-    from analytics_svc.store import rollups
-
     rollups.add(opened[1], "events", "organization_id = 'org_crowd'")
     return "org_crowd"
 
