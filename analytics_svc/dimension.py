@@ -42,6 +42,8 @@ DIMENSIONS: Mapping[str, Dimension] = MappingProxyType(
             _plain("channel", "The kind of way that source and medium make."),
             _plain("campaign", "The campaign's name that the traffic carries."),
             _plain("campaign_id", "Our campaign."),
+            _plain("rule_id", "The campaign's rule that decided."),
+            _plain("destination_id", "The destination that was chosen."),
             _plain("source_campaign_id", "The source's own id of its campaign."),
             _plain("term", "Keyword."),
             _plain("content", "Creative."),

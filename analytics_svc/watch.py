@@ -142,15 +142,16 @@ class RealtimeQuestions:
     def _board(self, query: RealtimeQuery) -> "_Board":
         board = self._boards.get(query)
         if board is None:
-            board = self._boards[query] = _Board(query, self._reader, self._clock, self._watermark_time)
+            # Before the new one is among them: nobody uses it yet.
             self._forget()
+            board = self._boards[query] = _Board(query, self._reader, self._clock, self._watermark_time)
         self._boards.move_to_end(query)
         return board
 
     def _forget(self) -> None:
-        """Let go of the answers that nobody has asked for longest."""
+        """Let go of the answers that nobody has asked for longest, to make room for one."""
         unused = [query for query, board in self._boards.items() if not board.is_used]
-        for query in unused[: max(0, len(self._boards) - _KEPT_BOARDS)]:
+        for query in unused[: max(0, len(self._boards) + 1 - _KEPT_BOARDS)]:
             del self._boards[query]
 
 

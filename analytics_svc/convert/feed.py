@@ -53,6 +53,9 @@ def _arrival(event: event_pb2.Event) -> Arrival:
         user_id=event.user_id,
         campaign_id=event.campaign_id,
         campaign_version=event.campaign_version,
+        rule_id=event.rule_id,
+        destination_id=event.destination_id,
+        tags=tuple(event.tags),
         marks=tuple(event.marks),
         trace_id=event.trace_id,
     )

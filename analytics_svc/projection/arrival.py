@@ -23,6 +23,9 @@ class Arrival:
     user_id: str = ""
     campaign_id: str = ""
     campaign_version: int = 0
+    rule_id: str = ""
+    destination_id: str = ""
+    tags: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
     trace_id: str = ""
 

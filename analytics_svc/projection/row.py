@@ -30,6 +30,9 @@ class Row:
     campaign: str = ""
     campaign_id: str = ""
     campaign_version: int = 0
+    rule_id: str = ""
+    destination_id: str = ""
+    tags: tuple[str, ...] = ()
     source_campaign_id: bytes = b""
     term: bytes = b""
     content: bytes = b""
@@ -76,7 +79,7 @@ _ENCODERS: dict[str, rb.Encode] = {
     "event_id": rb.uuid,
     **dict.fromkeys(("event_time",), rb.int64),
     **dict.fromkeys(("client_time", "conversion_time", "value", "cost"), rb.nullable(rb.int64)),
-    **dict.fromkeys(("marks", "bot_reasons", "references", "mapping_versions"), rb.texts),
+    **dict.fromkeys(("marks", "tags", "bot_reasons", "references", "mapping_versions"), rb.texts),
     **dict.fromkeys(("country", "region", "city"), rb.nullable(rb.text)),
     **dict.fromkeys(("params", "headers"), rb.text_map),
     **dict.fromkeys(("is_bot", "is_conversion"), rb.uint8),

@@ -32,7 +32,8 @@ def _code(value: str) -> str:
 _ARRIVALS = f"""
     organization_id String, event_id String, event_time_ms Int64, event_type String, route String, target String,
     headers String, body String, ip String, scheme String, host String, click_id String, external_click_id String,
-    user_id String, campaign_id String, campaign_version UInt32, marks Array(String), trace_id String,
+    user_id String, campaign_id String, campaign_version UInt32, rule_id String, destination_id String,
+    tags Array(String), marks Array(String), trace_id String,
 
     path_bytes UInt64 DEFAULT position(target, '?'),
     query String DEFAULT if(path_bytes = 0, '', substring(target, path_bytes + 1)),
@@ -60,7 +61,8 @@ _ARRIVALS = f"""
 _PICKED = """
     organization_id String, event_id String, event_time_ms Int64, event_type String, route String, path String,
     target String, ip String, scheme String, host String, click_id String, external_click_id String, user_id String,
-    campaign_id String, campaign_version UInt32, marks Array(String), trace_id String,
+    campaign_id String, campaign_version UInt32, rule_id String, destination_id String, tags Array(String),
+    marks Array(String), trace_id String,
     params Map(String, String), headers Map(String, String), has_macro UInt8,
     user_agent String, accept_language String, referer String, page String, mark String,
     source String, medium String, campaign String, source_campaign_id String, term String, content String,

@@ -49,7 +49,8 @@ PICK = f"""
 INSERT INTO {{prefix}}_picked
 SELECT organization_id, event_id, event_time_ms, event_type, route,
     if(path_bytes = 0, target, substring(target, 1, path_bytes - 1)) AS path,
-    target, ip, scheme, host, click_id, external_click_id, user_id, campaign_id, campaign_version, marks, trace_id,
+    target, ip, scheme, host, click_id, external_click_id, user_id, campaign_id, campaign_version, rule_id,
+    destination_id, tags, marks, trace_id,
     mapFromArrays(names, values) AS params, mapFromArrays(header_names, header_values) AS headers, has_macro,
     {_header("user-agent")} AS user_agent, {_header("accept-language")} AS accept_language,
     if({_IS_LINK}, {trimmed(_header("referer"))}, {_pick("referrer")}) AS referer,
@@ -97,6 +98,9 @@ _COLUMNS = {
     "campaign": "traffics.campaign",
     "campaign_id": "campaign_id",
     "campaign_version": "campaign_version",
+    "rule_id": "rule_id",
+    "destination_id": "destination_id",
+    "tags": "tags",
     **{
         name: f"substring({name}, 1, {LONGEST_ID_BYTES})"
         for name in ("source_campaign_id", "term", "content", "placement")

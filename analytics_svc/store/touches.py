@@ -25,6 +25,8 @@ _TRAFFIC = {
     "campaign": _TEXT,
     "campaign_id": _TEXT,
     "campaign_version": "UInt32",
+    "rule_id": _TEXT,
+    "destination_id": _TEXT,
     "source_campaign_id": _TEXT,
     "term": _TEXT,
     "content": _TEXT,

@@ -30,6 +30,9 @@ CREATE TABLE IF NOT EXISTS events
     campaign           String CODEC(ZSTD),
     campaign_id        LowCardinality(String),
     campaign_version   UInt32 CODEC(ZSTD),
+    -- The campaign's rule that decided, and the destination that was chosen.
+    rule_id            LowCardinality(String),
+    destination_id     LowCardinality(String),
     source_campaign_id String CODEC(ZSTD),
     term               String CODEC(ZSTD),
     content            String CODEC(ZSTD),

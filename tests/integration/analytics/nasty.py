@@ -279,6 +279,9 @@ class Nasty:
             user_id=chance.choice(("", "usr_1", "usr_2")),
             campaign_id=chance.choice(("", "cmp_1")),
             campaign_version=chance.choice((0, 3, 2**32 - 1)),
+            rule_id=chance.choice(("", "r1")),
+            destination_id=chance.choice(("", "d1")),
+            tags=chance.choice(([], ["a", "ä"])),
             marks=chance.choice(([], ["late"], ["test"], ["literal_macro", "late"])),
             trace_id=chance.choice(("", "0" * 32)),
         )

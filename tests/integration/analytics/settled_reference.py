@@ -9,8 +9,8 @@ Row = Mapping[str, Any]
 NIL = UUID(int=0)
 GAP = timedelta(minutes=30)
 TRAFFIC = (
-    "source", "medium", "channel", "campaign", "campaign_id", "campaign_version", "source_campaign_id", "term",
-    "content", "placement",
+    "source", "medium", "channel", "campaign", "campaign_id", "campaign_version", "rule_id",
+    "destination_id", "source_campaign_id", "term", "content", "placement",
 )  # fmt: skip
 PLACE = (
     "country", "region", "city", "asn", "device_type", "device", "os", "os_version", "browser", "browser_version",

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "organization_id", "event_id", "event_time", "event_type", "route", "click_id", "external_click_id", "user_id",
-    "source", "medium", "channel", "campaign", "campaign_id", "campaign_version", "source_campaign_id", "term",
-    "content", "placement", "traffic_rule", "country", "region", "city", "asn", "device_type", "device", "os",
-    "os_version", "browser", "browser_version", "language", "is_bot", "bot_reasons", "fraud_score",
+    "source", "medium", "channel", "campaign", "campaign_id", "campaign_version", "rule_id", "destination_id",
+    "source_campaign_id", "term", "content", "placement", "traffic_rule", "country", "region", "city", "asn",
+    "device_type", "device", "os", "os_version", "browser", "browser_version", "language", "is_bot", "bot_reasons",
+    "fraud_score",
     "conversion_event", "is_conversion", "value", "currency", "conversion_time", "references",
 )  # fmt: skip
 SEEN = (*COLUMNS, "session_id", "touch_event_id", "touch_time")
@@ -60,8 +61,8 @@ def _row(dice: random.Random, span_minutes: int) -> dict[str, Any]:
         "user_id": dice.choice(("", "u1", "u1", "u2")),
         **{
             name: dice.choice(("", name, f"{name}2"))
-            for name in ("source", "medium", "channel", "campaign", "campaign_id", "source_campaign_id", "term",
-                         "content", "placement", "device_type", "device", "os", "os_version", "browser",
+            for name in ("source", "medium", "channel", "campaign", "campaign_id", "rule_id", "destination_id",
+                         "source_campaign_id", "term", "content", "placement", "device_type", "device", "os", "os_version", "browser",
                          "browser_version", "language")
         },
         "campaign_version": dice.choice((0, 3)),

@@ -34,7 +34,7 @@ MAPPINGS = {
 _NUMBERS = ("campaign_version", "is_bot", "fraud_score", "is_conversion", "enrichment_version", "asn")
 _TIMES = ("event_time", "client_time", "conversion_time")
 _MONEY = ("value", "cost")
-_LISTS = ("marks", "bot_reasons", "references", "mapping_versions")
+_LISTS = ("marks", "tags", "bot_reasons", "references", "mapping_versions")
 _MAPS = ("params", "headers")
 _KNOWN = ("country", "region", "city")
 
