@@ -62,8 +62,8 @@ def _row(dice: random.Random, span_minutes: int) -> dict[str, Any]:
         **{
             name: dice.choice(("", name, f"{name}2"))
             for name in ("source", "medium", "channel", "campaign", "campaign_id", "rule_id", "destination_id",
-                         "source_campaign_id", "term", "content", "placement", "device_type", "device", "os", "os_version", "browser",
-                         "browser_version", "language")
+                         "source_campaign_id", "term", "content", "placement", "device_type", "device", "os",
+                         "os_version", "browser", "browser_version", "language")
         },
         "campaign_version": dice.choice((0, 3)),
         "traffic_rule": dice.choice(("", "direct", "tagged", "referrer")),
