@@ -231,6 +231,17 @@ async def test_answers_that_nobody_asks_for_are_forgotten(bench: Bench, monkeypa
         assert QUERY in bench.questions._boards
 
 
+async def test_there_is_room_for_one_more_while_every_answer_is_watched(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_KEPT_BOARDS", 2)
+    async with contextlib.AsyncExitStack() as stack:
+        for organization_id in ("org_a", "org_b", "org_c"):
+            states = bench.questions.watch(RealtimeQuery(organization_id))
+            await following(await stack.enter_async_context(contextlib.aclosing(states)))
+        assert (await bench.questions.get(RealtimeQuery("org_d"))).query.organization_id == "org_d"
+
+
 @pytest.mark.parametrize(
     ("now", "zone", "midnight"),
     [
