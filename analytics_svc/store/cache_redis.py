@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Self, TypeVar
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -43,14 +43,17 @@ class RedisResultCache:
     @contextlib.asynccontextmanager
     async def open(cls, url: str, *, wait_seconds: float = WAIT_SECONDS) -> AsyncIterator[Self]:
         """Hold connections for the time of the block. Nothing is asked yet: Redis need not be there."""
-        redis = Redis.from_url(
+        # One that waits: many who ask at once are no failure.
+        pool = BlockingConnectionPool.from_url(
             url,
+            timeout=wait_seconds,
             socket_timeout=wait_seconds,
             socket_connect_timeout=wait_seconds,
             max_connections=_CONNECTIONS,
             retry=Retry(NoBackoff(), 0),
             decode_responses=False,
         )
+        redis = Redis.from_pool(pool)
         try:
             yield cls(redis, wait_seconds=wait_seconds)
         finally:

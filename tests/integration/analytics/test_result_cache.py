@@ -146,6 +146,12 @@ async def test_a_frozen_redis_costs_tens_of_milliseconds_and_then_nothing(valkey
     assert rest < 0.2
 
 
+async def test_many_who_ask_at_once_find_what_is_there(valkey: Valkey) -> None:
+    async with RedisResultCache.open(valkey.url, wait_seconds=PATIENT) as opened:
+        await opened.put("analytics:a", b"x", seconds=60)
+        assert await asyncio.gather(*(opened.get("analytics:a") for _ in range(200))) == [b"x"] * 200
+
+
 async def test_a_flushed_redis_is_filled_again(valkey: Valkey) -> None:
     client = valkey.client()
     async with RedisResultCache.open(valkey.url, wait_seconds=PATIENT) as opened:
