@@ -9,7 +9,7 @@ from analytics_svc.retention import Retentions
 from analytics_svc.store import ExpiryStore
 from svc_runtime.clock import Clock
 from svc_runtime.logs import get_logger
-from svc_runtime.tasks import keep_running
+from svc_runtime.tasks import keep_running, uninterrupted
 
 EVERY = timedelta(days=1)
 _log = get_logger(__name__)
@@ -43,7 +43,8 @@ class Expiry:
         """Drop what is too old while nobody writes; return how many events that were. Raise UnavailableError."""
         cuts = (await self._retentions.read()).cuts(self._clock.now())
         async with self._writing():
-            dropped = await self._store.expire(cuts)
+            # A cancelled caller leaves: nobody else may write before the work is over.
+            dropped = await uninterrupted(self._store.expire(cuts))
         if dropped:
             _log.info("events are older than they are kept", event_count=dropped)
         return dropped

@@ -11,7 +11,7 @@ from analytics_svc import metrics
 from analytics_svc.mapping import ActiveMappings
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.store import Bookmark, Page, rollups, settle
-from analytics_svc.store.connect import connect
+from analytics_svc.store.connect import cause_of, connect
 from analytics_svc.store.derive import Derived, Deriver
 from analytics_svc.store.intents import close_intent, open_intent, open_intents
 from svc_runtime.clickhouse import ClickHouse, Dsn, select
@@ -91,12 +91,15 @@ class ClickHouseReadingStore:
     async def writing(self) -> AsyncIterator[None]:
         """Keep every page waiting for the time of the block: for whoever replaces a part of ``events`` himself.
 
-        What was written before is there, roll-ups and all.
+        What was written before is there, roll-ups and all. What the block leaves half done where it fails is put in
+        order before anybody writes again.
         """
         async with self._lock:
             if self._may_be_torn:
                 await self._repair()
+            self._may_be_torn = True
             yield
+            self._may_be_torn = False
 
     async def bookmark(self) -> Bookmark:
         """See ``ReadingStore.bookmark``. Puts in order what a crash, or a failed write, has left."""
@@ -148,7 +151,7 @@ class ClickHouseReadingStore:
                 lambda client: _derived(client, lambda: deriver.derive(client, page.events, STAGED, mappings))
             )
         except Exception as error:  # noqa: BLE001 - the engine, or a rule that one event of the page breaks
-            _log.warning("a page is read event by event", error=repr(error), event_count=page.event_count)
+            _log.warning("a page is read event by event", error=cause_of(error), event_count=page.event_count)
             derived = await self._clickhouse.run(
                 lambda client: _derived(
                     client, lambda: deriver.derive_one_by_one(client, page.events, STAGED, mappings)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from svc_runtime import clickhouse
 from svc_runtime.clickhouse import ClickHouse, Dsn, what_failed
-from svc_runtime.errors import UnavailableError
+from svc_runtime.errors import TrellisError, UnavailableError
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -32,3 +32,8 @@ def open_client(dsn: Dsn) -> "Client":
 def translate(error: Exception) -> UnavailableError:
     """Turn a driver's error into ours, with its code alone."""
     return UnavailableError(f"ClickHouse did not do it ({what_failed(error)})")
+
+
+def cause_of(error: Exception) -> str:
+    """Return what a log may say of a failure: our own text, else its kind, for the text may quote an event."""
+    return str(error) if isinstance(error, TrellisError) else type(error).__name__

@@ -9,7 +9,7 @@ from analytics_svc.mapping import ActiveMappings
 from analytics_svc.operation import Scope
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.store import rollups, settle
-from analytics_svc.store.connect import translate
+from analytics_svc.store.connect import cause_of, translate
 from analytics_svc.store.derive import Derived, Deriver
 from analytics_svc.store.intents import close_intent, open_intent
 from analytics_svc.store.partitions import condition_of, make_like, replace_month, values_of
@@ -188,7 +188,7 @@ class ClickHouseMonthMaker:
         try:
             derived = await self._staged(lambda client, staged: deriver.derive(client, batches, staged, mappings))
         except Exception as error:  # noqa: BLE001 - the engine, or a rule that one event of the batch breaks
-            _log.warning("a batch is read event by event", error=repr(error), event_count=event_count)
+            _log.warning("a batch is read event by event", error=cause_of(error), event_count=event_count)
             derived = await self._staged(
                 lambda client, staged: deriver.derive_one_by_one(client, batches, staged, mappings)
             )

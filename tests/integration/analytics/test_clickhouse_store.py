@@ -16,7 +16,7 @@ from analytics_svc.store import Bookmark, Page, ReadingStore, clickhouse
 from analytics_svc.store import connect as connect_module
 from analytics_svc.store.clickhouse import MIGRATIONS, ClickHouseReadingStore
 from analytics_svc.store.connect import open_client
-from analytics_svc.store.intents import open_intents
+from analytics_svc.store.intents import open_intent, open_intents
 from enrichment.user_agent import UserAgent
 from svc_runtime.clickhouse import Dsn, select
 from svc_runtime.clickhouse_migrations import migrate
@@ -183,6 +183,27 @@ async def test_a_page_waits_while_somebody_else_writes(make_dsn: MakeDsn) -> Non
             await asyncio.sleep(0.3)
             assert not waiting.done()
         assert await waiting == 5
+
+
+async def test_what_somebody_else_left_half_done_is_put_in_order_before_the_next_page(make_dsn: MakeDsn) -> None:
+    def half_done(client: Client) -> None:
+        ids, days = client.query(
+            "SELECT groupUniqArray(toString(organization_id)), groupUniqArray(toDate(event_time, 'UTC')) FROM events"
+        ).result_rows[0]
+        open_intent(client, ids, days)
+        client.command("TRUNCATE TABLE rollup_minute")
+        raise UnavailableError("the disk is full")
+
+    dsn = make_dsn()
+    clickhouse = connect_module.connect(dsn)
+    async with ClickHouseReadingStore.open(dsn) as store:
+        await store.write(page(range(5), b"1"))
+        with pytest.raises(UnavailableError):
+            async with store.writing():
+                await clickhouse.run(half_done)
+        await store.write(page(range(6), b"2"))
+        await clickhouse.run(assert_rollups_agree)
+    await clickhouse.close()
 
 
 async def test_a_writer_that_is_cancelled_leaves_when_its_page_is_written(make_dsn: MakeDsn) -> None:
