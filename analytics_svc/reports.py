@@ -1,11 +1,12 @@
 """Reports: a specification is answered by a few statements, or by what an equal one was answered with before."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -217,6 +218,10 @@ class _Asked:
         self._rows_read += found.rows_read
         return found
 
+    async def table(self, compiled: Compiled, question: Question) -> dict[tuple[str, ...], tuple[Number, ...]]:
+        """Return the numbers by value. A large table takes long to read: not on the event loop."""
+        return await asyncio.to_thread(_table, question, await self.rows(compiled))
+
     async def choose_currency(self, metrics: Sequence[Metric]) -> None:
         """Find out which currency the slice's money is in, where money is asked for."""
         if not are_in_money(metrics):
@@ -233,7 +238,7 @@ class _Asked:
                 dimension_filters=(),
             )
             everywhere = _currencies((await self.rows(compile_currencies(around))).rows)
-            if len(everywhere) <= 1 and (not self.currency or self.currency in everywhere):
+            if len(everywhere) <= 1 and "" not in everywhere and (not self.currency or self.currency in everywhere):
                 self.currency = next(iter(everywhere), self.currency)
                 return
             fallback = _most_used(everywhere)
@@ -242,7 +247,9 @@ class _Asked:
         there = _currencies((await self.rows(compiled)).rows)
         self.currency = self.currency or _most_used(there) or fallback
         self.other_revenue = tuple(
-            (code, one.revenue) for code, one in sorted(there.items()) if code != self.currency and one.revenue
+            (code, one.revenue)
+            for code, one in sorted(there.items())
+            if one.revenue and (not code or code != self.currency)
         )
 
     def question(self, metrics: tuple[Metric, ...], *dimensions: Dimension) -> Question:
@@ -284,12 +291,22 @@ async def _series(
     asked: _Asked, question: Question, granularity: Granularity, values: Sequence[tuple[str, ...]]
 ) -> tuple[tuple[datetime, ...], tuple[Series, ...]]:
     """Return the series of these values, an empty point where nothing happened."""
-    part, width = question.part, len(question.dimensions)
+    part = question.part
     steps = steps_of(part.start_time, part.end_time, part.zone, granularity)
     if not values:
         return steps, ()
-    rows = tuple(values) if width else ()
+    rows = tuple(values) if question.dimensions else ()
     found = (await asked.rows(compile_question(replace(question, steps=steps, rows=rows)))).rows
+    return steps, await asyncio.to_thread(_series_of, question, steps, values, found)
+
+
+def _series_of(
+    question: Question,
+    steps: Sequence[datetime],
+    values: Sequence[tuple[str, ...]],
+    found: Sequence[Sequence[Any]],
+) -> tuple[Series, ...]:
+    width = len(question.dimensions)
     points: dict[tuple[tuple[str, ...], int], tuple[Number, ...]] = {}
     totals: dict[tuple[str, ...], tuple[Number, ...]] = {}
     for row in found:
@@ -300,7 +317,7 @@ async def _series(
             totals[value] = _numbers(question.metrics, numbers)
     nothing = tuple(metric.of_nothing for metric in question.metrics)
     seconds = [int(step.timestamp()) for step in steps]
-    return steps, tuple(
+    return tuple(
         Series(
             value[0] if value else "",
             tuple(points.get((value, second), nothing) for second in seconds),
@@ -337,11 +354,11 @@ async def _page(asked: _Asked, question: Question, spec: BreakdownSpec) -> Mappi
     if is_read_twice and has_unique(question.metrics) and not has_unique([by_order]):
         # Sums by value are quickly there: the visitors of the page's values alone are merged.
         first = replace(question, metrics=(by_order,), order=replace(order, metric=0))
-        rows = tuple(_table(first, await asked.rows(compile_question(first))))
+        rows = tuple(await asked.table(compile_question(first), first))
         if not rows:
             return {}
         compiled = compile_question(replace(question, rows=rows, order=replace(order, offset=0)))
-    return _table(question, await asked.rows(compiled))
+    return await asked.table(compiled, question)
 
 
 async def _rows_before(
@@ -351,7 +368,7 @@ async def _rows_before(
     found: dict[tuple[str, ...], tuple[Number, ...]] = {}
     for at in range(0, len(wanted), _MOST_ROWS_COMPARED):
         part = replace(question, rows=wanted[at : at + _MOST_ROWS_COMPARED])
-        found |= _table(part, await asked.rows(compile_question(part)))
+        found |= await asked.table(compile_question(part), part)
     return found
 
 

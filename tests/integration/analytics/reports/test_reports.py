@@ -290,6 +290,17 @@ async def test_a_currency_that_one_slice_alone_has_is_told_of_that_slice_alone(c
     assert plain(response.totals) == [10.5]
 
 
+@pytest.mark.parametrize("more", [[], _sales(USD=2)])
+@pytest.mark.parametrize("dimension", ["source", "param.zone"])
+async def test_revenue_that_has_no_currency_is_told(
+    client: "Client", asked: Asked, more: list[dict[str, Any]], dimension: str
+) -> None:
+    insert_events(client, [{**row, "currency": ""} for row in _sales(USD=3)] + more)
+    response = await asked.stub.QueryBreakdown(breakdown(dimension, metrics=["revenue"]), metadata=asked.caller())
+    assert [(one.currency, one.amount_micros) for one in response.info.other_revenue] == [("", 31_500_000)]
+    assert response.totals[0].amount_micros == (21_000_000 if more else 0)
+
+
 async def test_money_where_nobody_has_any_is_nothing_of_no_currency(client: "Client", asked: Asked) -> None:
     insert_events(client, [{"source": "x"}])
     request = breakdown("source", metrics=("revenue", "average_order_value", "roas", "revenue_per_click"))
