@@ -1,7 +1,8 @@
-"""Behaviour: funnels, retention, journeys and paths."""
+"""Behaviour: funnels, retention, journeys and paths. Long answers are written beside the event loop."""
 
 # ruff: noqa: N802 - grpc names the methods
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -42,7 +43,7 @@ class BehaviorMethods:
         spec = convert.retention_from_pb(request, organization_id=_organization_id(), now=self.clock.now())
         answer = await self.behavior.retention(spec)
         cohorts, overall = answer.value
-        return answers.retention_to_pb(spec, cohorts, overall, answer.basis)
+        return await asyncio.to_thread(answers.retention_to_pb, spec, cohorts, overall, answer.basis)
 
     async def ListJourneys(
         self,
@@ -62,7 +63,7 @@ class BehaviorMethods:
         answer = await self.behavior.journeys(spec, after=after)
         journeys, position = answer.value
         token = self.page_tokens.seal(_sealed(spec, position), *scope) if position else ""
-        return answers.journeys_to_pb(journeys, token, answer.basis)
+        return await asyncio.to_thread(answers.journeys_to_pb, journeys, token, answer.basis)
 
     async def QueryPaths(
         self,
@@ -73,7 +74,7 @@ class BehaviorMethods:
         spec = convert.paths_from_pb(request, organization_id=_organization_id(), now=self.clock.now())
         answer = await self.behavior.paths(spec)
         paths, path_count = answer.value
-        return answers.paths_to_pb(paths, path_count, answer.basis)
+        return await asyncio.to_thread(answers.paths_to_pb, paths, path_count, answer.basis)
 
 
 def _organization_id() -> str:

@@ -1,6 +1,8 @@
-"""Reports: time series, breakdowns and campaigns."""
+"""Reports: time series, breakdowns and campaigns. Long answers are written beside the event loop."""
 
 # ruff: noqa: ARG002, N802 - grpc names the methods and passes a context that not every one needs
+
+import asyncio
 
 from analytics_svc.convert.reports import (
     breakdown_from_pb,
@@ -36,7 +38,7 @@ class ReportMethods:
     ) -> pb.QueryTimeseriesResponse:
         """Report metrics over time."""
         spec = timeseries_from_pb(request, organization_id=current_caller().organization_id, now=self.clock.now())
-        return timeseries_to_pb(await self.reports.timeseries(spec), spec)
+        return await asyncio.to_thread(timeseries_to_pb, await self.reports.timeseries(spec), spec)
 
     async def QueryBreakdown(
         self, request: pb.QueryBreakdownRequest, context: ServicerContext
@@ -48,7 +50,8 @@ class ReportMethods:
             now=self.clock.now(),
             tokens=self.page_tokens,
         )
-        return breakdown_to_pb(await self.reports.breakdown(spec), spec, request, self.page_tokens)
+        report = await self.reports.breakdown(spec)
+        return await asyncio.to_thread(breakdown_to_pb, report, spec, request, self.page_tokens)
 
     async def GetCampaignReport(
         self, request: pb.GetCampaignReportRequest, context: ServicerContext

@@ -2,6 +2,7 @@
 
 # ruff: noqa: ARG002, N802 - grpc names the methods and passes a context that not every one needs
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from analytics_svc.convert.sql import header_to_pb, request_from_pb, summary_to_pb, tables_to_pb
@@ -18,7 +19,10 @@ class SqlMethods:
     async def RunSql(self, request: pb.RunSqlRequest, context: ServicerContext) -> AsyncIterator[pb.RunSqlResponse]:
         """Run a statement over the caller's rows."""
         caller = current_caller()
-        asked = request_from_pb(request, organization_id=caller.organization_id, actor=caller.actor)
+        # Values may be many: not on the event loop.
+        asked = await asyncio.to_thread(
+            request_from_pb, request, organization_id=caller.organization_id, actor=caller.actor
+        )
         async with self.sql.run(asked) as answer:
             yield header_to_pb(answer)
             async for piece in answer.pieces:

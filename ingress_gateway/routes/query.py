@@ -44,11 +44,9 @@ async def query(call: Call) -> web.StreamResponse:
     api = ApiCall(call, SCOPE)
     media_type = chosen(", ".join(call.arrival.headers.getall("Accept", ())), tuple(MEDIA_TYPES))
     _require_framing(call, media_type)
-    given = Given.of_json(await api.body_bytes(LONGEST_BODY_BYTES))
-    request = pb.RunSqlRequest(format=MEDIA_TYPES[media_type])
-    with given:
-        request.sql = given.text("sql", is_required=True) or ""
-        _take_parameters(given, request)
+    body = await api.body_bytes(LONGEST_BODY_BYTES)
+    # Values may be many: not on the loop that redirects people.
+    request = await asyncio.to_thread(_read, body, media_type)
     messages: _Messages = api.follow(api.analytics.RunSql, request, seconds=call.gateway.settings.query_seconds)
     async with contextlib.aclosing(messages):
         # Before the head of the answer: a refusal is a problem like any other.
@@ -83,6 +81,14 @@ async def query_schema(call: Call) -> web.StreamResponse:
         for table in found.tables
     ]
     return respond(Answer(200, JSON, (), orjson.dumps({"tables": tables})))
+
+
+def _read(body: bytes, media_type: str) -> pb.RunSqlRequest:
+    request = pb.RunSqlRequest(format=MEDIA_TYPES[media_type])
+    with Given.of_json(body) as given:
+        request.sql = given.text("sql", is_required=True) or ""
+        _take_parameters(given, request)
+    return request
 
 
 def _require_framing(call: Call, media_type: str) -> None:
