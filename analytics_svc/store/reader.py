@@ -37,8 +37,8 @@ _NARROW = "ask for a shorter time range, a narrower filter, or fewer dimensions"
 _MEMORY_CODE = 241
 _LIMITS = {
     158: f"the query would read more rows than it may: {_NARROW}",
-    159: f"the query ran longer than it may: {_NARROW}",
-    160: f"the query would run longer than it may: {_NARROW}",
+    159: f"the query ran longer than {RUN_SECONDS} s: {_NARROW}",
+    160: f"the query would run longer than {RUN_SECONDS} s: {_NARROW}",
     191: f"the query keeps more values in memory than it may: {_NARROW}",
     _MEMORY_CODE: f"the query needs more memory than it may have: {_NARROW}",
     307: f"the query would read more bytes than it may: {_NARROW}",

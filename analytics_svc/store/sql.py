@@ -11,7 +11,7 @@ import io
 import os
 import tempfile
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +111,7 @@ class ClickHouseStatements:
 
         try:
             try:
-                totals = await self._run(run, query_id)
+                totals = await self._run(run, query_id, settings)
             finally:
                 # Whatever becomes of us from here on, the file goes with the descriptor.
                 path.unlink()
@@ -127,11 +127,11 @@ class ClickHouseStatements:
         def describe(session: Session) -> tuple[AnswerColumn, ...]:
             return session.describe(query.sql, query.parameters, settings, organization_id)
 
-        return await self._run(describe, query_id)
+        return await self._run(describe, query_id, settings)
 
-    async def _run(self, work: Callable[[Session], _T], query_id: str) -> _T:
+    async def _run(self, work: Callable[[Session], _T], query_id: str, settings: Mapping[str, str]) -> _T:
         worker = self._idle.pop() if self._idle else _Worker(self._open_session)
-        call = asyncio.wrap_future(worker.submit(work))
+        call = asyncio.wrap_future(worker.submit(work, settings))
         try:
             result = await asyncio.shield(call)
         except asyncio.CancelledError:
@@ -159,21 +159,21 @@ class _Worker:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="statement")
         self._session: Session | None = None
 
-    def submit(self, work: Callable[[Session], _T]) -> "Future[_T]":
-        return self._pool.submit(self._translated, work)
+    def submit(self, work: Callable[[Session], _T], settings: Mapping[str, str]) -> "Future[_T]":
+        return self._pool.submit(self._translated, work, settings)
 
     async def close(self) -> None:
         await asyncio.wrap_future(self._pool.submit(self._close_session))
         self._pool.shutdown(wait=False)
 
-    def _translated(self, work: Callable[[Session], _T]) -> _T:
+    def _translated(self, work: Callable[[Session], _T], settings: Mapping[str, str]) -> _T:
         try:
             if self._session is None:
                 self._session = self._open_session()
             return work(self._session)
         except (ClickHouseError, OSError, RuntimeError) as error:
             # The engine's text quotes rows: it must not travel as a cause.
-            raise translate_statement(error) from None
+            raise translate_statement(error, settings) from None
 
     def _close_session(self) -> None:
         if self._session is not None:

@@ -1,6 +1,7 @@
 """What a failed statement of a tenant tells: by the engine's code alone, as its texts quote rows and our own tables."""
 
 import re
+from collections.abc import Mapping
 
 from clickhouse_connect.driver.exceptions import Error
 
@@ -27,6 +28,15 @@ LIMITS = {
     307: f"the statement would read more bytes than it may: {_NARROW}",
     396: f"the answer, or what the statement puts aside on disk, is larger than it may be: add LIMIT, or {_NARROW}",
 }
+_LIMIT_OF = {
+    158: ("max_rows_to_read", "rows"),
+    159: ("max_execution_time", "s"),
+    160: ("max_execution_time", "s"),
+    173: ("max_memory_usage", "bytes"),
+    241: ("max_memory_usage", "bytes"),
+    307: ("max_bytes_to_read", "bytes"),
+}
+"""By the engine's code the setting that says how much it may be, and its unit."""
 _REFUSALS = {
     "compare and combine values of one kind, or convert them: toString, toFloat64, CAST": {
         43: "ILLEGAL_TYPE_OF_ARGUMENT",
@@ -185,11 +195,11 @@ def code_of(error: Exception) -> int | None:
     return int(found[1]) if found else None
 
 
-def translate_statement(error: Exception) -> TrellisError:
-    """Turn an error of a tenant's statement into ours."""
+def translate_statement(error: Exception, settings: Mapping[str, str]) -> TrellisError:
+    """Turn an error of a tenant's statement, which ran with these settings, into ours."""
     code = code_of(error)
     if code in LIMITS:
-        return QueryLimitError(LIMITS[code])
+        return QueryLimitError(_with_limit(LIMITS[code], *_LIMIT_OF.get(code, ("", "")), settings))
     if code in NAMES:
         return SqlRefusedError(
             f"the engine cannot run the statement: {NAMES[code]} ({code})", None, allowed=_HINTS[code]
@@ -197,3 +207,8 @@ def translate_statement(error: Exception) -> TrellisError:
     if code == _TOO_MANY_QUERIES:
         return RateLimitedError("the store runs as many queries as it takes: ask again later")
     return UnavailableError(f"ClickHouse did not do it ({f'code {code}' if code else type(error).__name__})")
+
+
+def _with_limit(text: str, setting: str, unit: str, settings: Mapping[str, str]) -> str:
+    """Say how much it is, where that is known: before what helps."""
+    return text.replace(":", f" ({settings[setting]} {unit}):", 1) if setting in settings else text
