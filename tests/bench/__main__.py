@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tests.bench import memory, path, projection, redirects, tracing, warehouse, whole_mesh
+from tests.bench import freshness, memory, path, projection, redirects, tracing, warehouse, whole_mesh
 from tests.bench.figure import Figure, table
 from tests.bench.machine import busy_share, facts
 from tests.bench.run import FULL, QUICK, ROOT, BenchError, Pace
@@ -24,6 +24,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "memory": memory.measure,
     "path": path.measure,
     "projection": projection.measure,
+    "freshness": freshness.measure,
     "mesh": whole_mesh.measure,
     "warehouse": warehouse.measure,
 }

@@ -29,7 +29,7 @@ _EVENTS = 1500
 _SOON_SECONDS = 20.0
 _DRAIN_SECONDS = 25.0
 _DAY = timedelta(days=1)
-_BROWSER = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Safari/605.1.15"
+_BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 _FINGERPRINT = "SELECT count(), uniqExact(event_id), sum(cityHash64(toString(tuple(*)))) FROM events"
 _PUSH = {
     "name": "push",

@@ -2,12 +2,13 @@
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.faults.scenario import Scenario, forget, new_mesh, small_mesh
+from tests.faults.warehouse import Warehouse, new_warehouse
 from tests.mesh.mesh import Mesh
 
 _SOAK_ROUNDS = 100
@@ -17,8 +18,9 @@ _LINES: list[str] = []
 class KeptMesh:
     """One mesh for many scenarios: starting it takes longer than most of them. A scenario that fails takes it along."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, new: Callable[[Path], Awaitable[Mesh]]) -> None:
         self._base = base
+        self._new = new
         self._count = 0
         self._mesh: Mesh | None = None
 
@@ -26,7 +28,7 @@ class KeptMesh:
         """Return it with every process ready and the usual settings."""
         if self._mesh is None:
             self._count += 1
-            self._mesh = await new_mesh(self._base / str(self._count))
+            self._mesh = await self._new(self._base / str(self._count))
         await self._mesh.start()
         await self._mesh.wait_ready()
         return self._mesh
@@ -47,7 +49,15 @@ def outage_seconds(rounds: int) -> float:
 @pytest.fixture(scope="session")
 def kept_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeptMesh]:
     """The mesh of the session."""
-    kept = KeptMesh(tmp_path_factory.mktemp("mesh"))
+    kept = KeptMesh(tmp_path_factory.mktemp("mesh"), new_mesh)
+    yield kept
+    kept.drop()
+
+
+@pytest.fixture(scope="session")
+def kept_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeptMesh]:
+    """The one for the warehouse's scenarios."""
+    kept = KeptMesh(tmp_path_factory.mktemp("warehouse"), new_warehouse)
     yield kept
     kept.drop()
 
@@ -76,12 +86,34 @@ async def scenario(
     made.ledger.save(tmp_path / "ledger.jsonl")
     if made.line:
         _LINES.append(f"{made.line} (seed {seed})")
-    report = request.node.stash.get(_PASSED, False)
-    if not report:
-        kept_mesh.drop()
+    _give_back(request, kept_mesh, made.mesh, settings)
+
+
+@pytest.fixture
+async def warehouse(
+    request: pytest.FixtureRequest, kept_warehouse: KeptMesh, seed: int, tmp_path: Path
+) -> AsyncIterator[Warehouse]:
+    """A scenario on the shared warehouse."""
+    print(f"seed {seed}")
+    made = Warehouse(request.node.name.removeprefix("test_"), await kept_warehouse.lend(), seed=seed)
+    await made.start()
+    settings = {name: process.launch.environment for name, process in made.mesh.processes.items()}
+    yield made
+    made.ledger.save(tmp_path / "ledger.jsonl")
+    if made.line:
+        _LINES.append(f"{made.line} (seed {seed})")
+    _give_back(request, kept_warehouse, made.mesh, settings)
+
+
+def _give_back(
+    request: pytest.FixtureRequest, kept: KeptMesh, mesh: Mesh, settings: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Take a failed scenario's mesh away; let the processes of any other start with their own settings again."""
+    if not request.node.stash.get(_PASSED, False):
+        kept.drop()
         return
     for name, environment in settings.items():
-        process = made.mesh[name]
+        process = mesh[name]
         if process.launch.environment != environment:
             process.launch.environment = environment
             process.kill()

@@ -29,7 +29,7 @@ def write_snapshots(data_dir: Path, *, pepper: str = PEPPER, workers: int = 1) -
 def _keys(pepper: str) -> auth_pb.WatchKeysResponse:
     snapshot = auth_pb.WatchKeysResponse(revision=1, is_snapshot=True)
     for key, kind, scopes in (
-        (demo.SECRET_KEY, auth_pb.KEY_KIND_SECRET, ["traffic:write", "traffic:read"]),
+        (demo.SECRET_KEY, auth_pb.KEY_KIND_SECRET, ["traffic:write", "traffic:read", "analytics:read"]),
         (demo.PUBLISHABLE_KEY, auth_pb.KEY_KIND_PUBLISHABLE, ["traffic:write"]),
     ):
         presented = present_key(pepper.encode(), key)
