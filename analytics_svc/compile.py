@@ -123,33 +123,6 @@ def compile_campaign_minutes(organization_id: str, campaign_id: str, days: tuple
     return Statement(sql, {ORGANIZATION: organization_id, "campaign": campaign_id, "first": days[0], "last": days[1]})
 
 
-def compile_version(organization_id: str, days: tuple[date, date], *, since: datetime) -> Statement:
-    """Compile the question which reading of an organisation's days, both inside, there is: one row of any values.
-
-    The row changes when events of these days are added, taken away, or changed at or after ``since``.
-    """
-    own = f"organization_id = {{{ORGANIZATION}:String}}"
-    sql = f"""SELECT
-    (SELECT sipHash64(sum(events), sum(clicks), sum(conversions), sum(revenue), sum(cost)) FROM rollup_day
-        PREWHERE {own} AND dimension = '' AND day >= {{first:Date}} AND day <= {{last:Date}}),
-    (SELECT sum(sipHash64(intent_id, is_done)) FROM intents
-        PREWHERE intent_time >= fromUnixTimestamp64Milli({{since_ms:Int64}}, 'UTC')
-        WHERE has(organization_ids, {{{ORGANIZATION}:String}})
-            AND arrayExists(day -> day >= {{first:Date}} AND day <= {{last:Date}}, days)),
-    (SELECT max(revision) FROM mapping_activations WHERE {own}),
-    (SELECT sum(sipHash64(operation_id, revision)) FROM operations
-        WHERE organization_id IN ('', {{{ORGANIZATION}:String}}))"""  # noqa: S608 - our own text
-    return Statement(
-        sql,
-        {
-            ORGANIZATION: organization_id,
-            "first": days[0],
-            "last": days[1],
-            "since_ms": int(since.timestamp() * 1000),
-        },
-    )
-
-
 class _Compiler:
     def __init__(self, question: Question, plan: Plan) -> None:
         self._question = question

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeVar
 
 from pydantic import TypeAdapter
 
-from analytics_svc.cache import Kept, Results
+from analytics_svc.cache import Results
 from analytics_svc.compile import (
     Compiled,
     Order,
@@ -19,11 +19,23 @@ from analytics_svc.compile import (
     compile_campaign_minutes,
     compile_currencies,
     compile_question,
-    compile_version,
 )
 from analytics_svc.dimension import DIMENSIONS, Dimension
-from analytics_svc.metric import METRICS, Metric, Unit, are_in_money, has_unique
+from analytics_svc.lifetime import kept_under
+from analytics_svc.metric import METRICS, Metric, are_in_money, has_unique
 from analytics_svc.query import BreakdownSpec, CampaignSpec, TimeseriesSpec
+from analytics_svc.report import (
+    Basis,
+    Breakdown,
+    BreakdownRow,
+    CampaignReport,
+    Number,
+    Series,
+    Timeseries,
+    numbers_of,
+    series_of,
+    table_of,
+)
 from analytics_svc.slice import LONGEST, Slice
 from analytics_svc.statement import Rows
 from analytics_svc.steps import Granularity, earlier, steps_of
@@ -32,95 +44,10 @@ from rule_language.operand import WEEKDAYS
 from svc_runtime.clock import Clock
 from svc_runtime.errors import NotFoundError
 
-Number: TypeAlias = int | float | None
-"""A count, a ratio, or an amount in millionths; None: there is no such number."""
-Version: TypeAlias = tuple[str, ...]
-_T = TypeVar("_T")
-
-SETTLED_SECONDS = 3000.0
-"""How long a result about days that are over is kept. Shorter than the store remembers what was changed."""
-FRESH_SECONDS = 3.0
-_BUCKET_MS = 2000
-_REMEMBERED = timedelta(hours=1)
 _MOST_ROWS_COMPARED = 1000
 _TOP_HOURS = 3
 _TOP_WEEKDAYS = 2
 _MICROS = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Basis:
-    """What a result rests on."""
-
-    watermark_time: datetime | None
-    start_time: datetime
-    end_time: datetime
-    time_zone: str
-    currency: str
-    other_revenue: tuple[tuple[str, int], ...]
-    """Currency and millionths, the code of what has none empty."""
-    sources: tuple[str, ...]
-    rows_read: int
-    elapsed_seconds: float
-    is_cached: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """Numbers over time."""
-
-    value: str
-    """The dimension's; empty without one."""
-    points: tuple[tuple[Number, ...], ...]
-    """By step, in the order of the metrics."""
-    totals: tuple[Number, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Timeseries:
-    """Series and their steps."""
-
-    steps: tuple[datetime, ...]
-    series: tuple[Series, ...]
-    earlier_steps: tuple[datetime, ...]
-    """Of the comparison; empty without one."""
-    earlier_series: tuple[Series, ...]
-    basis: Basis
-
-
-@dataclass(frozen=True, slots=True)
-class BreakdownRow:
-    """One combination of values."""
-
-    values: tuple[str, ...]
-    numbers: tuple[Number, ...]
-    earlier_numbers: tuple[Number, ...] = ()
-    """Empty without a comparison."""
-
-
-@dataclass(frozen=True, slots=True)
-class Breakdown:
-    """A page of a table."""
-
-    rows: tuple[BreakdownRow, ...]
-    has_more: bool
-    totals: tuple[Number, ...]
-    earlier_totals: tuple[Number, ...]
-    basis: Basis
-
-
-@dataclass(frozen=True, slots=True)
-class CampaignReport:
-    """A campaign's page."""
-
-    numbers: tuple[Number, ...]
-    top_hours: tuple[int, ...]
-    """Hours with most conversions, rising."""
-    top_weekdays: tuple[str, ...]
-    """Weekdays with most conversions, in the order of the week."""
-    devices: tuple[tuple[str, int], ...]
-    """Clicks by kind of device."""
-    basis: Basis
 
 
 _Report = TypeVar("_Report", Timeseries, Breakdown, CampaignReport)
@@ -173,7 +100,14 @@ class Reports:
     ) -> _Report:
         began = time.monotonic()
         watermark_time = self._watermark()
-        kept = await self._kept_under(spec, part, watermark_time)
+        kept = await kept_under(
+            self._reader,
+            spec,
+            # What it is compared with is earlier.
+            replace(part, start_time=_first_instant(spec, part)),
+            watermark_time=watermark_time,
+            now=self._clock.now(),
+        )
 
         async def made() -> _Report:
             return await make(_Asked(self._reader, part, watermark_time))
@@ -184,19 +118,6 @@ class Reports:
             basis = replace(result.basis, is_cached=True, rows_read=0, elapsed_seconds=elapsed)
             return replace(result, basis=basis)
         return result
-
-    async def _kept_under(self, spec: object, part: Slice, watermark_time: datetime | None) -> Kept:
-        """Decide how long a result stays true: days that are over change seldom, and the store tells when."""
-        organization_id = part.organization_id
-        is_over = watermark_time is not None and part.end_time <= _day_of(watermark_time)
-        if not is_over or watermark_time is None:
-            bucket = 0 if watermark_time is None else int(watermark_time.timestamp() * 1000) // _BUCKET_MS
-            return Kept(organization_id, spec, ("fresh", bucket), FRESH_SECONDS)
-        # What it is compared with is earlier, and over too.
-        days = _first_instant(spec, part).date(), (part.end_time - timedelta(milliseconds=1)).date()
-        statement = compile_version(organization_id, days, since=self._clock.now() - _REMEMBERED)
-        (row,) = (await self._reader.rows(statement)).rows
-        return Kept(organization_id, spec, ("settled", tuple(map(str, row))), SETTLED_SECONDS)
 
 
 class _Asked:
@@ -220,7 +141,7 @@ class _Asked:
 
     async def table(self, compiled: Compiled, question: Question) -> dict[tuple[str, ...], tuple[Number, ...]]:
         """Return the numbers by value. A large table takes long to read: not on the event loop."""
-        return await asyncio.to_thread(_table, question, await self.rows(compiled))
+        return await asyncio.to_thread(table_of, question, await self.rows(compiled))
 
     async def choose_currency(self, metrics: Sequence[Metric]) -> None:
         """Find out which currency the slice's money is in, where money is asked for."""
@@ -297,34 +218,7 @@ async def _series(
         return steps, ()
     rows = tuple(values) if question.dimensions else ()
     found = (await asked.rows(compile_question(replace(question, steps=steps, rows=rows)))).rows
-    return steps, await asyncio.to_thread(_series_of, question, steps, values, found)
-
-
-def _series_of(
-    question: Question,
-    steps: Sequence[datetime],
-    values: Sequence[tuple[str, ...]],
-    found: Sequence[Sequence[Any]],
-) -> tuple[Series, ...]:
-    width = len(question.dimensions)
-    points: dict[tuple[tuple[str, ...], int], tuple[Number, ...]] = {}
-    totals: dict[tuple[str, ...], tuple[Number, ...]] = {}
-    for row in found:
-        value, (second, level), numbers = tuple(row[:width]), row[width : width + 2], row[width + 2 :]
-        if level == 0:
-            points[value, second] = _numbers(question.metrics, numbers)
-        elif level == 1:
-            totals[value] = _numbers(question.metrics, numbers)
-    nothing = tuple(metric.of_nothing for metric in question.metrics)
-    seconds = [int(step.timestamp()) for step in steps]
-    return tuple(
-        Series(
-            value[0] if value else "",
-            tuple(points.get((value, second), nothing) for second in seconds),
-            totals.get(value, nothing),
-        )
-        for value in values
-    )
+    return steps, await asyncio.to_thread(series_of, question, steps, values, found)
 
 
 async def _breakdown(asked: _Asked, spec: BreakdownSpec) -> Breakdown:
@@ -374,7 +268,7 @@ async def _rows_before(
 
 async def _totals(asked: _Asked, question: Question) -> tuple[Number, ...]:
     (row,) = (await asked.rows(compile_question(replace(question, dimensions=())))).rows
-    return _numbers(question.metrics, row)
+    return numbers_of(question.metrics, row)
 
 
 async def _campaign(asked: _Asked, spec: CampaignSpec) -> CampaignReport:
@@ -426,23 +320,6 @@ def _most_used(found: Mapping[str, _Currency]) -> str:
     """Return the currency of most conversions, else of most costs, else none."""
     codes = sorted(code for code in found if code)
     return max(codes, key=lambda code: (found[code].conversions, found[code].costs), default="")
-
-
-def _table(question: Question, found: Rows) -> dict[tuple[str, ...], tuple[Number, ...]]:
-    width = len(question.dimensions)
-    return {tuple(row[:width]): _numbers(question.metrics, row[width:]) for row in found.rows}
-
-
-def _numbers(metrics: Sequence[Metric], row: Sequence[object]) -> tuple[Number, ...]:
-    return tuple(_number(metric.unit, value) for metric, value in zip(metrics, row, strict=True))
-
-
-def _number(unit: Unit, value: object) -> Number:
-    if value is None:
-        return None
-    if unit is Unit.MONEY:
-        return round(Decimal(str(value)) * _MICROS)
-    return int(str(value)) if unit is Unit.COUNT else float(str(value))
 
 
 def _day_of(instant: datetime) -> datetime:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Generic, TypeVar
 
@@ -15,19 +15,14 @@ from analytics_svc.behavior.funnel import Funnel, FunnelSpec
 from analytics_svc.behavior.journey import Journey, JourneySpec, Position
 from analytics_svc.behavior.path import Path, PathSpec
 from analytics_svc.behavior.retention import Cohort, RetentionMetric, RetentionSpec
-from analytics_svc.cache import Kept, Results
-from analytics_svc.compile import compile_version
+from analytics_svc.cache import Results
+from analytics_svc.lifetime import kept_under
 from analytics_svc.slice import Slice
 from analytics_svc.statement import Rows, Statement
 from analytics_svc.store import ReadingReader
 from svc_runtime.clock import Clock
 from svc_runtime.errors import NotFoundError, QueryLimitError
 
-SETTLED_SECONDS = 3000.0
-"""How long an answer about days that are over is kept. Shorter than the store remembers what was changed."""
-FRESH_SECONDS = 3.0
-_FRESH_MS = 2000
-_REMEMBERED = timedelta(hours=1)
 _LONGEST_TEXT = 200_000  # ClickHouse parses 256 KiB at most
 _T = TypeVar("_T")
 
@@ -163,24 +158,12 @@ class BehaviorQuestions:
             value = await make(asked)
             return Answer(value, asked.basis())
 
-        kept = await self._kept_under(spec, reach, asked.watermark_time)
+        kept = await kept_under(self._reader, spec, reach, watermark_time=asked.watermark_time, now=self._clock.now())
         answer, is_cached = await self._results.get(kept, shape, made)
         if not is_cached:
             return answer
         elapsed = time.monotonic() - began
         return replace(answer, basis=replace(answer.basis, is_cached=True, rows_read=0, elapsed_seconds=elapsed))
-
-    async def _kept_under(self, spec: object, reach: Slice, watermark_time: datetime | None) -> Kept:
-        """Decide how long an answer stays true: days that are over change seldom, and the store tells when."""
-        organization_id = reach.organization_id
-        today = watermark_time and watermark_time.replace(hour=0, minute=0, second=0, microsecond=0)
-        if watermark_time is None or today is None or reach.end_time > today:
-            moment = 0 if watermark_time is None else int(watermark_time.timestamp() * 1000) // _FRESH_MS
-            return Kept(organization_id, spec, ("fresh", moment), FRESH_SECONDS)
-        days = reach.start_time.date(), (reach.end_time - timedelta(milliseconds=1)).date()
-        statement = compile_version(organization_id, days, since=self._clock.now() - _REMEMBERED)
-        (row,) = (await self._reader.rows(statement)).rows
-        return Kept(organization_id, spec, ("settled", tuple(map(str, row))), SETTLED_SECONDS)
 
 
 class _Asked:

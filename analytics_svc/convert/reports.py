@@ -20,7 +20,7 @@ from analytics_svc.query import (
     TimeseriesSpec,
     timeseries_violations,
 )
-from analytics_svc.reports import Basis, Breakdown, CampaignReport, Number, Series, Timeseries
+from analytics_svc.report import Basis, Breakdown, CampaignReport, Number, Series, Timeseries
 from analytics_svc.slice import DimensionFilter, Slice
 from analytics_svc.steps import Comparison, Granularity, default_granularity
 from svc_runtime.errors import InvalidArgumentError, Violation

@@ -13,9 +13,9 @@ from analytics_svc.compile import (
     compile_campaign_minutes,
     compile_currencies,
     compile_question,
-    compile_version,
 )
 from analytics_svc.dimension import DIMENSIONS, Dimension, dimension_of
+from analytics_svc.lifetime import compile_version
 from analytics_svc.metric import METRICS, Metric
 from analytics_svc.slice import DimensionFilter, Slice
 from analytics_svc.statement import Statement

@@ -5,6 +5,6 @@ SELECT
         PREWHERE intent_time >= fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC')
         WHERE has(organization_ids, {organization:String})
             AND arrayExists(day -> day >= {first:Date} AND day <= {last:Date}, days)),
-    (SELECT max(revision) FROM mapping_activations WHERE organization_id = {organization:String}),
+    (SELECT count() FROM mapping_activations WHERE organization_id = {organization:String}),
     (SELECT sum(sipHash64(operation_id, revision)) FROM operations
         WHERE organization_id IN ('', {organization:String}))
