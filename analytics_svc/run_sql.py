@@ -17,6 +17,7 @@ from analytics_svc.admission import Admission, Capacity, Weight
 from analytics_svc.sql_answer import AnswerColumn, SqlFormat, Totals
 from analytics_svc.sql_guard import GuardedQuery, QueryLimits, Table, TenantSchema, guard
 from analytics_svc.sql_guard.parameters import Parameters
+from analytics_svc.statement import bytes_for_tenants, rows_for_tenants
 from svc_runtime.errors import Code, DeadlineExceededError, TrellisError
 from svc_runtime.logs import get_logger
 
@@ -26,9 +27,6 @@ _LONGEST_ON_LOOP = 256
 _GIVING_OUT = Weight("answer", 0, running_per_organization=16, waiting_per_organization=0)
 _ANSWERS = Capacity(slots=128, memory_bytes=0)
 _ANSWER_SECONDS = 120.0
-_BLOCK_ROWS = 8192
-"""What the store reads at least, of any table."""
-_BLOCK_BYTES = 1024 * 1024
 _OUTCOMES = {
     Code.INVALID_ARGUMENT: "refused",
     Code.QUERY_LIMIT: "limit",
@@ -231,12 +229,7 @@ class SqlRunner:
 
 
 def _for_tenants(totals: Totals) -> Totals:
-    """Round what was read up: the first and last block that is read may hold rows of others, which it would count."""
-    return Totals(totals.row_count, _up(totals.rows_read, _BLOCK_ROWS), _up(totals.bytes_read, _BLOCK_BYTES))
-
-
-def _up(number: int, step: int) -> int:
-    return -(-number // step) * step
+    return Totals(totals.row_count, rows_for_tenants(totals.rows_read), bytes_for_tenants(totals.bytes_read))
 
 
 def _write_down(run: _Run, span: trace.Span) -> None:

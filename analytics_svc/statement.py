@@ -26,6 +26,10 @@ class Statement:
     """Where its groups need more memory than there is, it is run again with some of them on disk, which is slower."""
 
 
+_BLOCK_ROWS = 8192
+_BLOCK_BYTES = 1024 * 1024
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """An answer."""
@@ -33,6 +37,7 @@ class Rows:
     names: tuple[str, ...]
     rows: Sequence[Sequence[Any]]
     rows_read: int
+    """As callers may know it, as the bytes: see ``rows_for_tenants``."""
     bytes_read: int
     elapsed_seconds: float
 
@@ -44,6 +49,16 @@ class Condition:
     prewhere: str
     where: str
     parameters: dict[str, object]
+
+
+def rows_for_tenants(row_count: int) -> int:
+    """Round what was read up to whole blocks: the first and the last may hold rows of others, which it would count."""
+    return -(-row_count // _BLOCK_ROWS) * _BLOCK_ROWS
+
+
+def bytes_for_tenants(byte_count: int) -> int:
+    """Do the same for bytes."""
+    return -(-byte_count // _BLOCK_BYTES) * _BLOCK_BYTES
 
 
 def condition_of(part: Slice, *, prefix: str = "f") -> Condition:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from analytics_svc.admission import Admission, Capacity, Weight
-from analytics_svc.statement import ORGANIZATION, Rows, Statement
+from analytics_svc.statement import ORGANIZATION, Rows, Statement, bytes_for_tenants, rows_for_tenants
 from analytics_svc.store.connect import open_client, translate
 from analytics_svc.store.killer import QUERY_ID, QueryKiller
 from svc_runtime.clickhouse import ClickHouse, Dsn, error_code
@@ -124,8 +124,8 @@ class ClickHouseReadingReader:
         return Rows(
             tuple(result.column_names),
             result.result_rows,
-            int(summary.get("read_rows", 0)),
-            int(summary.get("read_bytes", 0)),
+            rows_for_tenants(int(summary.get("read_rows", 0))),
+            bytes_for_tenants(int(summary.get("read_bytes", 0))),
             time.monotonic() - began,
         )
 
