@@ -213,18 +213,20 @@ class SqlRunner:
 
         return guarded() if len(request.sql) <= _LONGEST_ON_LOOP else await asyncio.to_thread(guarded)
 
-    async def tables(self) -> tuple[SqlTable, ...]:
-        """Return the tables that a statement may name. Raise UnavailableError."""
+    async def tables(self, *, organization_id: str) -> tuple[SqlTable, ...]:
+        """Return the tables that a statement may name, the same for everybody. Raise UnavailableError.
+
+        The store is asked once, in the role of the organisation that asks first.
+        """
         if not self._tables:
-            found = [await self._described(table) for table in self._schema.tables.values()]
+            found = [await self._described(table, organization_id) for table in self._schema.tables.values()]
             self._tables = tuple(found)
         return self._tables
 
-    async def _described(self, table: Table) -> SqlTable:
-        nobody = "nobody"
+    async def _described(self, table: Table, organization_id: str) -> SqlTable:
         names = ", ".join(column.name for column in table.columns)
-        query = guard(f"SELECT {names} FROM {table.name}", organization_id=nobody, schema=self._schema)  # noqa: S608 - our own names
-        columns = await self._store.describe(query, organization_id=nobody)
+        query = guard(f"SELECT {names} FROM {table.name}", organization_id=organization_id, schema=self._schema)  # noqa: S608 - our own names
+        columns = await self._store.describe(query, organization_id=organization_id)
         return SqlTable(table.name, table.description, columns)
 
 

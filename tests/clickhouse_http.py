@@ -36,6 +36,7 @@ _NOT_SETTINGS = frozenset(
         "enable_http_compression",
         "wait_end_of_query",
         "buffer_size",
+        "quota_key",
         "role",
     }
 )

@@ -33,4 +33,4 @@ class SqlMethods:
 
     async def DescribeSql(self, request: pb.DescribeSqlRequest, context: ServicerContext) -> pb.DescribeSqlResponse:
         """List the tables and columns of statements."""
-        return tables_to_pb(await self.sql.tables())
+        return tables_to_pb(await self.sql.tables(organization_id=current_caller().organization_id))

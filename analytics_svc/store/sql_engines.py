@@ -147,7 +147,8 @@ class ServerSession:
     def _settings(self, settings: Mapping[str, str], organization_id: str) -> dict[str, str]:
         own = {"query_id": settings[QUERY_ID]}
         if self._has_roles:
-            own["role"] = TENANT_ROLE.format(organization_id=organization_id)
+            # The reader's quota is each organisation's own: by this key.
+            own |= {"role": TENANT_ROLE.format(organization_id=organization_id), "quota_key": organization_id}
         return {**settings, **own}
 
 

@@ -55,7 +55,8 @@ async def _ask(runner: SqlRunner, sql: str, answer_format: SqlFormat = SqlFormat
 async def test_a_server_answers_alike(front: ClickHouseFront, answer_format: SqlFormat, expected: bytes) -> None:
     async with _runner(front) as runner:
         assert await _ask(runner, "SELECT source FROM events ORDER BY source", answer_format) == expected
-        tables = await runner.tables()
+        tables = await runner.tables(organization_id=ACME)
+        assert front.urls[-1]["role"] == f"trellis_tenant_{ACME}"
         assert [table.name for table in tables] == ["events", "campaign_performance_daily", "traffic_projections"]
 
 
@@ -63,6 +64,7 @@ async def test_a_statement_runs_in_the_role_of_its_organisation(front: ClickHous
     async with _runner(front) as runner:
         await _ask(runner, "SELECT count() FROM events")
         assert front.urls[-1]["role"] == f"trellis_tenant_{ACME}"
+        assert front.urls[-1]["quota_key"] == ACME
         assert front.urls[-1]["query_id"] == front.urls[-1]["log_comment"]
         assert front.urls[-1]["readonly"] == "2"
     async with _runner(front, has_roles=False) as runner:
