@@ -239,12 +239,16 @@ class Operations:
         _log.info("an operation begins or goes on", operation_id=operation_id)
         while True:
             try:
-                await self._end(operation_id, *await self._outcome(operation_id, work))
+                state, why = await self._outcome(operation_id, work)
+                if state is State.FAILED:
+                    await self._give_up(operation_id, work)
+                await self._end(operation_id, state, why)
             except UnavailableError as error:
                 count = len((await self.read(operation_id)).months_left())
                 if count != left_count:
                     delay, failing_since, left_count = FIRST_DELAY_SECONDS, loop.time(), count
                 if loop.time() - failing_since > PATIENCE_SECONDS:
+                    await self._give_up(operation_id, work)
                     await self._end(operation_id, State.FAILED, error.message)
                     return
                 _log.warning("an operation waits", operation_id=operation_id, error=error.message, delay_seconds=delay)
@@ -252,6 +256,14 @@ class Operations:
                 return
             await asyncio.sleep(delay)
             delay = min(delay * 2, LONGEST_DELAY_SECONDS)
+
+    async def _give_up(self, operation_id: str, work: Work) -> None:
+        """Let the months that do not come any more agree with those that are made, as where it is cancelled."""
+        await self.update(operation_id, lambda operation: replace(operation, state=State.CANCELLING))
+        try:
+            await work(operation_id)
+        except Exception:  # noqa: BLE001 - whatever it was, the operations behind it go on
+            _log.exception("months that are not made again may differ from those that are", operation_id=operation_id)
 
     async def _outcome(self, operation_id: str, work: Work) -> tuple[State, str]:
         """Do it; return how it ended, and why if it failed. Raise UnavailableError where it may be tried again."""

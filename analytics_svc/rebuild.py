@@ -157,6 +157,10 @@ class Rederivation:
         Raise UnavailableError while the store does not work; waits for capture_svc.
         """
         operation = await self._journal.read(operation_id)
+        if operation.state is State.CANCELLING:
+            # Given up, or cancelled before this process began.
+            await self._leave(operation, self._makers[0])
+            return
         if not operation.is_planned:
             operation = await self._plan(operation)
         progress = _Progress(self._journal, operation_id, operation.months_left())

@@ -193,6 +193,25 @@ async def test_an_operation_that_fails_for_good_says_why_and_the_next_one_is_don
         assert (await world.over(await world.operations.start_rebuild("", actor="operator"))).state is State.SUCCEEDED
 
 
+@pytest.mark.parametrize("error", [UnavailableError("made to fail"), RuntimeError("made to fail")])
+async def test_what_an_operation_that_fails_did_not_make_agrees_with_what_it_made(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    works = MemoryMaker.settle
+
+    async def settle(self: MemoryMaker) -> None:
+        if self._scope.month >= MONTHS[2]:
+            raise error
+        await works(self)
+
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(MemoryMaker, "settle", settle)
+    async with world.at_work():
+        failed = await world.over(await world.operations.start_rebuild("", actor="operator"))
+    assert (failed.state, failed.done_months) == (State.FAILED, MONTHS[:2])
+    assert [month for maker in world.makers for month in maker.resettled] == list(failed.months_left())
+
+
 async def test_a_fault_of_ours_is_told_without_its_text(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async def settle(_self: MemoryMaker) -> None:
         raise RuntimeError("secret")
