@@ -89,7 +89,7 @@ class Watched:
 
     def leads_to(self, slug: str) -> bytes | None:
         route = self.routing.find("org_a", slug)
-        return route.target.base if route else None
+        return route.plain.target.base if route and route.plain else None
 
 
 @contextlib.asynccontextmanager
