@@ -57,7 +57,8 @@ def problems(raw: Kept, reading: Kept) -> list[str]:
 async def read_both(mesh: Mesh) -> tuple[Kept, Kept]:
     """Read both directories of a mesh whose services are stopped: the raw events, then the reading."""
     directory = mesh.directory
-    return await _read("capture", directory.capture), await _read("analytics", directory.analytics)
+    raw, reading = await asyncio.gather(_read("capture", directory.capture), _read("analytics", directory.analytics))
+    return raw, reading
 
 
 async def forget_cursor(mesh: Mesh) -> None:

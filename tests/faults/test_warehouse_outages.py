@@ -116,7 +116,6 @@ async def test_questions_are_answered_while_capture_svc_is_away_and_after_a_star
 async def test_a_process_waits_for_the_one_that_leaves_its_directory(warehouse: Warehouse) -> None:
     """As after a kill whose victim takes its time, or in an overlap of two deployments."""
     mesh = warehouse.mesh
-    await warehouse.caught_up()
     successor = Process("successor", await _elsewhere(mesh[ANALYTICS].launch), mesh.directory.log_path("successor"))
     try:
         successor.start()
@@ -127,7 +126,6 @@ async def test_a_process_waits_for_the_one_that_leaves_its_directory(warehouse: 
         assert '"Traceback' not in successor.log_since_start()
     finally:
         successor.stop()
-    await warehouse.settle()
 
 
 async def _elsewhere(launch: Launch) -> Launch:

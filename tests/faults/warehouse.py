@@ -5,6 +5,7 @@ import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -164,12 +165,32 @@ class Warehouse:
         began = time.monotonic()
         await self.caught_up()
         took = time.monotonic() - began
-        self.mesh.stop(ANALYTICS, CAPTURE)
-        raw, reading = await read_both(self.mesh)
+        raw, reading = await self._read()
         self.line = f"{self.name}: {len(raw.ids)} events, settled in {took:.1f} s{note and '; '}{note}"
         found = problems(raw, reading)
         assert not found, "\n  ".join([self.line, *found])
         return reading
+
+    async def compared(self) -> tuple[Kept, Kept]:
+        """Let a build that may have lost events come to rest, and return the raw events and the reading."""
+        await self.start()
+        await self.mesh.drained(seconds=_SECONDS)
+        await self.until_still()
+        return await self._read()
+
+    async def until_still(self) -> None:
+        """Wait until the reading has known for a while of all that was stored."""
+        stored_before = datetime.now(UTC)
+        async with asyncio.timeout(_SECONDS), self.projection() as call:
+            while True:
+                answer = await call("GetProjection", projection_pb.GetProjectionRequest())
+                if answer.HasField("watermark_time") and answer.watermark_time.ToDatetime(UTC) > stored_before:
+                    return
+                await asyncio.sleep(0.2)
+
+    async def _read(self) -> tuple[Kept, Kept]:
+        self.mesh.stop(ANALYTICS, CAPTURE)
+        return await read_both(self.mesh)
 
 
 class Watch:
