@@ -20,6 +20,8 @@ from svc_runtime.grpc_client import Credentials, open_channel
 from svc_runtime.mesh_token import Caller, CallerKind
 from svc_runtime.rpc_status import error_from_rpc
 from svc_runtime.settings import MeshSettings
+from trellis.analytics.v1 import projection_service_pb2 as projection_pb2
+from trellis.analytics.v1 import projection_service_pb2_grpc as projection_grpc
 from trellis.attribution.v1 import attribution_service_pb2 as attribution_pb2
 from trellis.attribution.v1 import attribution_service_pb2_grpc as attribution_grpc
 from trellis.auth.v1 import auth_service_pb2 as auth_pb2
@@ -147,10 +149,15 @@ def store_checks(installation: Installation) -> list[Awaitable[Finding]]:
         request = capture_pb2.ListQuarantineRequest(page_size=1)
         return capture_grpc.CaptureServiceStub(channel).ListQuarantine(request, **call)
 
+    def analytics(channel: grpc.aio.Channel) -> Awaitable[Any]:
+        request = projection_pb2.GetProjectionRequest()
+        return projection_grpc.ProjectionServiceStub(channel).GetProjection(request, **call)
+
     return [
         _check_store("auth_svc", mesh, installation.auth_target, auth),
         _check_store("attribution_svc", mesh, installation.attribution_target, attribution),
         _check_store("capture_svc", mesh, installation.capture_target, capture),
+        _check_store("analytics_svc", mesh, installation.analytics_target, analytics),
     ]
 
 

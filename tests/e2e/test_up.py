@@ -132,7 +132,7 @@ def test_doctor_finds_all_well(mesh: list[Up], data_dir: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout
     assert "FAIL" not in done.stdout
-    for name in ("auth_svc", "attribution_svc", "capture_svc"):
+    for name in ("auth_svc", "attribution_svc", "capture_svc", "analytics_svc"):
         assert f"ok    {name}: " in done.stdout
     for ability in ("redirect", "store", "query"):
         assert f"ok    gateway can {ability}: yes" in done.stdout

@@ -55,13 +55,14 @@ async def test_without_an_installation_the_machine_is_checked_all_the_same(
 async def test_an_installation_that_is_down_says_so_for_each_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    values: dict[str, Any] = dict.fromkeys(("AUTH_TARGET", "ATTRIBUTION_TARGET", "CAPTURE_TARGET"), "127.0.0.1:1")
+    targets = ("AUTH_TARGET", "ATTRIBUTION_TARGET", "CAPTURE_TARGET", "ANALYTICS_TARGET")
+    values: dict[str, Any] = dict.fromkeys(targets, "127.0.0.1:1")
     for name, value in {**values, "MESH_SECRET": "s" * 32, "URL": "http://127.0.0.1:1"}.items():
         monkeypatch.setenv(f"TRELLIS_{name}", value)
     monkeypatch.setattr(doctor, "TIMEOUT_SECONDS", 1.0)
     found = [finding async for finding in findings(tmp_path)]
     assert {finding.name for finding in found if not finding.is_ok} == {
-        *("auth_svc", "attribution_svc", "capture_svc", "gateway"),
+        *("auth_svc", "attribution_svc", "capture_svc", "analytics_svc", "gateway"),
     }
 
 
