@@ -40,6 +40,7 @@ from svc_runtime.tracing import configure_telemetry
 
 SERVICE = "ingress_gateway"
 _BACKLOG = 4096
+_FIRST_WORD_SECONDS = 3.0
 _log = get_logger(__name__)
 
 
@@ -52,9 +53,19 @@ async def main() -> None:
         telemetry = configure_telemetry(SERVICE, telemetry_settings, decides_itself=True)
         stack.push_async_callback(asyncio.to_thread, telemetry.close)
         gateway = await build(mesh, telemetry_settings, settings, stack)
+        await _first_word(gateway)
         await serve(gateway, stack)
         signal = await wait_for_signal()
         _log.info("draining", signal=signal.name)
+
+
+async def _first_word(gateway: Gateway) -> None:
+    """Wait a little for keys and campaigns where the disk remembers none: workers share a port, and one that knows
+    nobody would take its part of the requests from those that do.
+    """
+    deadline = time.monotonic() + _FIRST_WORD_SECONDS
+    while not (gateway.organisations.is_ready and gateway.routing.is_ready) and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
 
 
 async def build(

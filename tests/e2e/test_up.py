@@ -108,8 +108,15 @@ def readme_commands() -> list[str]:
 @pytest.mark.parametrize("command", readme_commands())
 def test_each_command_of_the_readme_works(command: str, mesh: list[Up]) -> None:
     words = shlex.split(command.replace("http://127.0.0.1:8080", mesh[0].url))
-    done = subprocess.run([*words, "-w", "\n%{http_code}"], capture_output=True, text=True, check=True, timeout=30)
-    assert done.stdout.splitlines()[-1] in {"200", "201", "302"}, done.stdout
+    deadline = time.monotonic() + 30
+    while True:
+        done = subprocess.run([*words, "-w", "\n%{http_code}"], capture_output=True, text=True, check=True, timeout=30)
+        status = done.stdout.splitlines()[-1]
+        # A report can be asked before it has the click: a busy machine takes longer than two seconds for it.
+        if status != "404" or "/api/v1/analytics/" not in command or time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    assert status in {"200", "201", "302"}, done.stdout
 
 
 def test_a_second_up_on_the_same_data_is_refused(mesh: list[Up], data_dir: Path) -> None:
