@@ -64,7 +64,7 @@ async def _first_word(gateway: Gateway) -> None:
     nobody would take its part of the requests from those that do.
     """
     deadline = time.monotonic() + _FIRST_WORD_SECONDS
-    while time.monotonic() < deadline:  # noqa: ASYNC110 - once, at the start: the watches have no event to wait for
+    while time.monotonic() < deadline:
         if gateway.organisations.is_ready and gateway.routing.is_ready:
             return
         await asyncio.sleep(0.05)
