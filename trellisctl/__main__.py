@@ -5,7 +5,7 @@ import sys
 import typer
 
 from svc_runtime.errors import TrellisError
-from trellisctl import admin, demo, doctor, quarantine, rebuild, up
+from trellisctl import admin, demo, doctor, quarantine, rebuild, retention, up
 from trellisctl.errors import CommandError
 
 # Locals in a traceback would show secrets.
@@ -16,7 +16,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-for part in (up, demo, doctor, admin, quarantine, rebuild):
+for part in (up, demo, doctor, admin, quarantine, rebuild, retention):
     part.register(app)
 
 

@@ -2,28 +2,21 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from collections.abc import AsyncIterator
+from typing import Annotated, TypeVar
 
 import grpc
 import typer
-from pydantic import SecretStr
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from svc_runtime.errors import Code, TrellisError
-from svc_runtime.grpc_client import Credentials, open_channel
-from svc_runtime.mesh_token import Caller, CallerKind
 from svc_runtime.rpc_status import error_from_rpc
-from svc_runtime.settings import MeshSettings
 from trellis.analytics.v1 import projection_service_pb2 as pb
-from trellis.analytics.v1 import projection_service_pb2_grpc
 from trellisctl.admin import show
 from trellisctl.admin.session import DataDirOption, JsonOption
-from trellisctl.errors import CommandError
-from trellisctl.installation import read_installation
+from trellisctl.projection import AnalyticsTargetOption, ProjectionCalls, ProjectionOperator
 
 _T = TypeVar("_T")
 _CALL_SECONDS = 15.0
@@ -34,14 +27,6 @@ NOT_DONE = 3
 """Exit code of a rebuild that was cancelled or has failed."""
 _BAR_CELLS = 30
 _PREFIX = "OPERATION_STATE_"
-
-AnalyticsTargetOption = Annotated[
-    str | None,
-    typer.Option(
-        "--analytics-target",
-        help="Where analytics_svc listens; else TRELLIS_ANALYTICS_TARGET or the data directory says.",
-    ),
-]
 
 _COLUMNS: show.Columns = {
     "ID": lambda it: it.operation_id,
@@ -79,7 +64,7 @@ def rebuild(
     """
     if sum((is_detached, is_status, bool(cancelled))) > 1:
         raise typer.BadParameter("--detach, --status and --cancel go one at a time")
-    operator = _Operator(data_dir, analytics_target)
+    operator = ProjectionOperator(data_dir, analytics_target)
     if is_status:
         show.one(asyncio.run(operator.connected(_last)), _COLUMNS, as_json=as_json)
         return
@@ -100,58 +85,19 @@ def rebuild(
         raise typer.Exit(NOT_DONE)
 
 
-class _Operator:
-    """ProjectionService as the operator calls it."""
-
-    def __init__(self, data_dir: Path | None, analytics_target: str | None) -> None:
-        installation = read_installation(data_dir)
-        self._mesh = MeshSettings(mesh_secret=SecretStr(installation.mesh_secret))
-        self._target = analytics_target or installation.analytics_target
-        self._credentials = Credentials(self._mesh, "trellisctl")
-
-    async def connected(self, talk: Callable[["_Calls"], Awaitable[_T]]) -> _T:
-        """Return what ``talk`` returns; raise CommandError or what analytics_svc raises."""
-        async with open_channel(self._mesh, self._target) as channel:
-            try:
-                return await talk(_Calls(projection_service_pb2_grpc.ProjectionServiceStub(channel), self._credentials))
-            except grpc.aio.AioRpcError as rpc_error:
-                error = error_from_rpc(rpc_error)
-                if error.code in (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED):
-                    raise CommandError(f"analytics_svc at {self._target}: {error}") from None
-                raise error from None
-
-
-class _Calls:
-    def __init__(self, stub: Any, credentials: Credentials) -> None:
-        self._stub = stub
-        self._credentials = credentials
-
-    async def one(self, method: str, request: Any) -> Any:
-        """Call a method that answers once."""
-        return await getattr(self._stub, method)(request, metadata=self._metadata(), timeout=_CALL_SECONDS)
-
-    def watch(self, operation_id: str) -> Any:
-        """Watch an operation."""
-        return self._stub.WatchRebuild(pb.WatchRebuildRequest(operation_id=operation_id), metadata=self._metadata())
-
-    def _metadata(self) -> tuple[tuple[str, str], ...]:
-        # Made anew for every call: a token does not live as long as a rebuild.
-        return self._credentials.as_caller(Caller(CallerKind.OPERATOR, "operator"))
-
-
-async def _begin(calls: _Calls, organization_id: str) -> pb.Operation:
+async def _begin(calls: ProjectionCalls, organization_id: str) -> pb.Operation:
     answer = await calls.one("StartRebuild", pb.StartRebuildRequest(organization_id=organization_id))
     operation: pb.Operation = answer.operation
     return operation
 
 
-async def _cancel(calls: _Calls, operation_id: str) -> pb.Operation:
+async def _cancel(calls: ProjectionCalls, operation_id: str) -> pb.Operation:
     answer = await calls.one("CancelRebuild", pb.CancelRebuildRequest(operation_id=operation_id))
     operation: pb.Operation = answer.operation
     return operation
 
 
-async def _last(calls: _Calls) -> pb.Operation:
+async def _last(calls: ProjectionCalls) -> pb.Operation:
     call = calls.watch("")
     try:
         message = await call.read()
@@ -161,7 +107,7 @@ async def _last(calls: _Calls) -> pb.Operation:
     return operation
 
 
-async def _follow(calls: _Calls, begun: pb.Operation) -> pb.Operation:
+async def _follow(calls: ProjectionCalls, begun: pb.Operation) -> pb.Operation:
     """Show an operation until it is over; return it then."""
     operation, month_count = begun, 0
     console = Console(stderr=True)
@@ -177,7 +123,7 @@ async def _follow(calls: _Calls, begun: pb.Operation) -> pb.Operation:
     return operation
 
 
-async def _patiently(calls: _Calls, operation_id: str) -> AsyncIterator[pb.Operation]:
+async def _patiently(calls: ProjectionCalls, operation_id: str) -> AsyncIterator[pb.Operation]:
     """Yield an operation until it is over, also when analytics_svc is started again meanwhile."""
     retries = 0
     while True:
