@@ -201,6 +201,14 @@ async def test_retention_is_set_and_given_up(service: Service) -> None:
     assert [violation.field for violation in refused.violations] == ["days"]
 
 
+async def test_the_operator_sets_retention_from_the_command_line(service: Service) -> None:
+    held = await asyncio.to_thread(CliRunner().invoke, app, ["retention", "30", "--org", "org_a", "--json"])
+    assert held.exit_code == 0, held.output
+    assert '"days": 30' in held.stdout
+    refused = await asyncio.to_thread(CliRunner().invoke, app, ["retention", "36501"])
+    assert refused.exit_code == 2
+
+
 @pytest.mark.parametrize("method", ["StartRebuild", "CancelRebuild", "SetRetention", "WatchRebuild"])
 async def test_only_the_operator_may(service: Service, method: str) -> None:
     for metadata in (member("org_a"), SERVICE):
