@@ -24,8 +24,8 @@ from trellis.capture.v1 import capture_service_pb2_grpc as pb_grpc
 FOLLOWER = "analytics"
 LONGEST_SILENCE_SECONDS = 20.0
 """The feed sends a heartbeat every 5 s; longer than this without a word it is taken for dead."""
-ENOUGH_BYTES = 24 * 1024 * 1024
-"""Pages of the feed are joined up to about this size: one insert."""
+ENOUGH_BYTES = 48 * 1024 * 1024
+"""Pages of the feed are joined up to about this size: one insert. The larger, the less work for each event."""
 _SHARE = 3
 """While there is no backlog, writing takes at most a third of the time: what comes meanwhile shares the next insert."""
 _LONGEST_PAUSE_SECONDS = 1.0
