@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.store
 
-VISITORS = 400_000
+VISITORS = 1_200_000
 _MIB = 1024**2
 
 
@@ -36,7 +36,7 @@ async def test_visitors_who_do_not_fit_into_memory_are_counted_with_the_help_of_
     part = Slice(ACME, at(0), at(10**8))
     steps = tuple(FunnelStep("", Condition("event_type", Operator.EQUALS, (kind,))) for kind in "ab")
     spec = FunnelSpec(part, steps, timedelta(days=1), is_strict_once=True)
-    weight = Weight("small", 192 * _MIB, running_per_organization=1, waiting_per_organization=1)
+    weight = Weight("small", 352 * _MIB, running_per_organization=1, waiting_per_organization=1)
     async with ClickHouseReadingReader.open(opened[0], thread_count=1) as plain:
         reader = plain.weighing(weight)
         statement = compile_funnel(spec)
