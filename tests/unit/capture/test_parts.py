@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -277,6 +277,12 @@ class Probe:
             raise UnavailableError("away")
 
 
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.01)
+
+
 async def test_health_follows_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("capture_svc.health._LOOK_SECONDS", 0.01)
     monkeypatch.setattr("capture_svc.health.FAILING_SECONDS", 0.1)
@@ -290,24 +296,22 @@ async def test_health_follows_the_store(monkeypatch: pytest.MonkeyPatch) -> None
     await asyncio.sleep(0.05)
     assert (said, probe.calls) == ([False], []), "before it is ready nobody asks the store"
     is_ready.append(True)
-    await asyncio.sleep(0.05)
-    assert said == [False, True]
+    await _until(lambda: said == [False, True])
     probe.is_up = False
     await asyncio.sleep(0.05)
     assert said == [False, True], "not at once"
-    await asyncio.sleep(0.2)
-    assert said == [False, True, False]
+    await _until(lambda: said == [False, True, False])
     probe.is_up = True
-    await asyncio.sleep(0.2)
-    assert said == [False, True, False, True]
+    await _until(lambda: said == [False, True, False, True])
     assert "write" in probe.calls
-    # Reads work and small writes too, but batches do not go in.
-    for _ in range(20):
+
+    def batches_do_not_go_in() -> bool:
         watch.failed(UnavailableError("disk full"))
-        await asyncio.sleep(0.01)
-    assert said[-1] is False
-    await asyncio.sleep(0.2)
-    assert said[-1] is True, "nobody tries any more, and the store takes rows"
+        return said[-1] is False
+
+    await _until(batches_do_not_go_in)
+    # Reads work and small writes too: nobody tries any more.
+    await _until(lambda: said[-1] is True)
     task.cancel()
 
 
