@@ -61,11 +61,14 @@ class Client:
             analytics_service_pb2_grpc.AnalyticsServiceStub(channel)
         )
         caller = Caller(CallerKind.ORGANIZATION, "key:bench", organization_id, frozenset({"analytics:read"}))
-        self._how: dict[str, Any] = {
-            "metadata": (("authorization", f"Bearer {MeshTokens(_SECRET).make(caller)}"),),
-            "timeout": 120,
-        }
+        self._caller = caller
+        self._tokens = MeshTokens(_SECRET)
         self._chance = random.Random(seed)
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        # Made anew when it gets old: a token does not live as long as a bench.
+        return {"metadata": (("authorization", f"Bearer {self._tokens.make(self._caller)}"),), "timeout": 120}
 
     def part(self, *, whole_days: bool = True) -> report_pb2.Slice:
         """Return nearly all of the time, another one each time."""
