@@ -178,7 +178,7 @@ async def test_events_that_keep_coming_and_questions_that_keep_being_asked(runni
 
     async def rebuild() -> Operation:
         try:
-            return await running.over(await running.operations.start_rebuild("", actor="operator"), seconds=120)
+            return await running.over(await running.operations.start_rebuild("", actor="operator"), seconds=240)
         finally:
             is_over.set()
 
@@ -191,7 +191,7 @@ async def test_events_that_keep_coming_and_questions_that_keep_being_asked(runni
     assert counts == sorted(counts), "nobody missed a row"
     during = running.checksums()
     check(running)
-    again = await running.over(await running.operations.start_rebuild("", actor="operator"), seconds=120)
+    again = await running.over(await running.operations.start_rebuild("", actor="operator"), seconds=240)
     assert again.state is State.SUCCEEDED, again.error
     assert running.checksums() == during
 
