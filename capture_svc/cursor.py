@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from capture_svc.wire import UndecodableError, decode_varint, encode_varint
+from capture_svc.wire import UndecodableError, decode_varint
 from svc_runtime.errors import InvalidArgumentError, Violation
+from svc_runtime.varint import encode_varint
 
 _VERSION = 1
 _ID_BYTES = 16

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from capture_svc.wire import UndecodableError, decode_varint, encode_varint
+from capture_svc.wire import UndecodableError, decode_varint
 from svc_runtime.errors import InvalidArgumentError, Violation
+from svc_runtime.varint import encode_varint
 
 _VERSION = 1
 _ID_BYTES = 16

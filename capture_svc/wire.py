@@ -6,6 +6,8 @@ concatenation of two batches is the batch of both.
 
 from collections.abc import Iterable
 
+from svc_runtime.varint import encode_varint
+
 _RECORD_TAG = 0x0A
 _JOURNAL_ID_TAG = b"\xc2\x01"  # field 24, length-delimited
 _SEQUENCE_TAG = b"\xc8\x01"  # field 25, varint
@@ -14,16 +16,6 @@ _LONGEST_VARINT = 10
 
 class UndecodableError(Exception):
     """The bytes are not a sequence of records."""
-
-
-def encode_varint(number: int) -> bytes:
-    """Return protobuf's variable-length form of a number >= 0."""
-    parts = bytearray()
-    while number > 0x7F:
-        parts.append(number & 0x7F | 0x80)
-        number >>= 7
-    parts.append(number)
-    return bytes(parts)
 
 
 def decode_varint(data: bytes, offset: int) -> tuple[int, int]:

@@ -5,38 +5,26 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from svc_runtime.varint import encode_varint
+
 Encode = Callable[[Any], bytes]
-
-_SHORT = [bytes((length,)) for length in range(128)]
-
-
-def varint(number: int) -> bytes:
-    """Return a length as RowBinary and protobuf have it."""
-    if number < 128:
-        return _SHORT[number]
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
 
 
 def text(value: str | bytes) -> bytes:
     """String, LowCardinality(String)."""
     if isinstance(value, str):
         value = value.encode("utf-8", "surrogatepass")
-    return varint(len(value)) + value
+    return encode_varint(len(value)) + value
 
 
 def texts(values: Sequence[str | bytes]) -> bytes:
     """Array(String)."""
-    return varint(len(values)) + b"".join(map(text, values))
+    return encode_varint(len(values)) + b"".join(map(text, values))
 
 
 def text_map(pairs: Mapping[bytes, bytes]) -> bytes:
     """Map(String, String)."""
-    return varint(len(pairs)) + b"".join([text(name) + text(value) for name, value in pairs.items()])
+    return encode_varint(len(pairs)) + b"".join([text(name) + text(value) for name, value in pairs.items()])
 
 
 def uuid(value: str) -> bytes:

@@ -15,6 +15,7 @@ from analytics_svc.projection.row import COLUMNS, encode
 from analytics_svc.projection.statements import DISTINCT, OTHERS, PICK, PUT
 from svc_runtime.clickhouse import Dsn
 from svc_runtime.logs import get_logger
+from svc_runtime.varint import encode_varint
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -100,7 +101,7 @@ class Deriver:
         client.raw_insert(
             f"{self._prefix}_arrivals",
             column_names=ARRIVAL_FIELDS,
-            insert_block=b"".join((rb.varint(sum(map(len, batches))), *batches)),
+            insert_block=b"".join((encode_varint(sum(map(len, batches))), *batches)),
             fmt="ProtobufList",
             settings=arrival_format(self._dsn),
         )

@@ -22,9 +22,9 @@ from ingress_gateway.journal.frame import Damage, Meta, scan
 from ingress_gateway.journal.limits import JournalCounters, JournalLimits
 from ingress_gateway.journal.recovery import POSITION_FILE, Batch, Position, Recovered, recover, set_aside
 from ingress_gateway.journal.segments import Extent, SegmentWriter
-from ingress_gateway.journal.varint import encode_varint
 from ingress_gateway.journal.waiting import JournalFullError, Waiter
 from svc_runtime.logs import get_logger
+from svc_runtime.varint import encode_varint
 
 LOCK_FILE = "lock"
 _LARGEST_GROUP_BYTES = 1024 * 1024
