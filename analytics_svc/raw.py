@@ -8,12 +8,12 @@ from typing import Protocol, TypeVar
 
 import grpc
 
-from analytics_svc.convert.slices import instant_to_pb
 from analytics_svc.operation import month_of
 from svc_runtime.errors import DeadlineExceededError, TrellisError, UnavailableError
 from svc_runtime.grpc_client import Credentials
 from svc_runtime.logs import get_logger
 from svc_runtime.rpc_status import error_from_rpc
+from svc_runtime.timestamps import timestamp_of
 from trellis.capture.v1 import capture_service_pb2 as pb
 from trellis.capture.v1 import capture_service_pb2_grpc as pb_grpc
 
@@ -76,8 +76,8 @@ class CaptureEvents:
         """See ``RawEvents.pages``."""
         request = pb.ReadEventsRequest(
             organization_id=organization_id,
-            start_time=instant_to_pb(start),
-            end_time=instant_to_pb(end),
+            start_time=timestamp_of(start),
+            end_time=timestamp_of(end),
             max_event_count=self._page_event_count,
         )
         stream = _Stream(self._stub, self._credentials, request)

@@ -2,9 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from attribution_svc.campaign import (
     Campaign,
@@ -30,6 +27,7 @@ from attribution_svc.convert_rules import (
 from attribution_svc.routing_feed import RoutingUpdate
 from attribution_svc.rule import Action, Destination, Fallback, ParameterPolicy
 from svc_runtime.errors import InvalidArgumentError, Violation
+from svc_runtime.timestamps import timestamp_of
 from trellis.attribution.v1 import attribution_service_pb2 as pb
 from trellis.attribution.v1 import rule_pb2
 
@@ -183,8 +181,8 @@ def campaign_to_pb(campaign: Campaign) -> pb.Campaign:
         parameter_policy=POLICY_TO_PB[campaign.parameter_policy],
         fallback_url=campaign.fallback_url,
         version=campaign.version,
-        create_time=_time_to_pb(campaign.create_time),
-        update_time=_time_to_pb(campaign.update_time),
+        create_time=timestamp_of(campaign.create_time),
+        update_time=timestamp_of(campaign.update_time),
         action=action_to_pb(definition.action) if definition.action else None,
         expired_fallback=fallback_to_pb(definition.expired_fallback),
         over_cap_fallback=fallback_to_pb(definition.over_cap_fallback),
@@ -216,9 +214,3 @@ def _policy(number: rule_pb2.ParameterPolicy.ValueType, violations: list[Violati
     if number not in POLICY_FROM_PB and number != rule_pb2.PARAMETER_POLICY_UNSPECIFIED:
         violations.append(Violation("parameter_policy", f"{number} is no parameter policy"))
     return POLICY_FROM_PB.get(number)
-
-
-def _time_to_pb(instant: datetime) -> Timestamp:
-    timestamp = Timestamp()
-    timestamp.FromDatetime(instant)
-    return timestamp

@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from attribution_svc.models.registry import rule_named
 from attribution_svc.models.rules import Rule
 from attribution_svc.models.touch import Lookback
 from attribution_svc.visitor import Attribution, Visitor
 from enrichment.money import read_currency
 from svc_runtime.errors import InvalidArgumentError, Violation
+from svc_runtime.timestamps import timestamp_of
 from trellis.attribution.v1 import attribution_service_pb2 as pb
 
 DEFAULT_LOOKBACK = timedelta(days=30)
@@ -88,7 +87,7 @@ def attribution_to_pb(visitor: Visitor, model: str, found: Attribution) -> pb.At
         touchpoints=[
             pb.Touchpoint(
                 event_id=point.event.event_id,
-                event_time=_time_to_pb(point.event.event_time),
+                event_time=timestamp_of(point.event.event_time),
                 source=point.event.source,
                 medium=point.event.medium,
                 channel=point.event.channel,
@@ -103,9 +102,3 @@ def attribution_to_pb(visitor: Visitor, model: str, found: Attribution) -> pb.At
     if visitor.watermark_time is not None:
         response.watermark_time.FromDatetime(visitor.watermark_time)
     return response
-
-
-def _time_to_pb(instant: datetime) -> Timestamp:
-    timestamp = Timestamp()
-    timestamp.FromDatetime(instant)
-    return timestamp

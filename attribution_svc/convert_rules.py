@@ -1,9 +1,7 @@
 """Between the contract's messages and the domain: rules, actions, schedules, caps and fallbacks."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
-
-from google.protobuf.timestamp_pb2 import Timestamp
+from datetime import UTC
 
 from attribution_svc.rule import (
     Action,
@@ -21,6 +19,7 @@ from attribution_svc.rule import (
 from attribution_svc.usage import MOST_USAGES, MOST_VISITORS, Exchange, Usage, Window
 from rule_language.parse import predicate_from_pb, predicate_to_pb
 from svc_runtime.errors import InvalidArgumentError, Violation
+from svc_runtime.timestamps import timestamp_of
 from trellis.attribution.v1 import attribution_service_pb2 as service_pb
 from trellis.attribution.v1 import rule_pb2 as pb
 
@@ -131,8 +130,8 @@ def schedule_from_pb(message: pb.Schedule) -> Schedule:
 def schedule_to_pb(schedule: Schedule) -> pb.Schedule:
     """Write a schedule."""
     return pb.Schedule(
-        start_time=_time_to_pb(schedule.start_time),
-        end_time=_time_to_pb(schedule.end_time),
+        start_time=timestamp_of(schedule.start_time),
+        end_time=timestamp_of(schedule.end_time),
         windows=[
             pb.WeeklyWindow(weekdays=window.weekdays, start_minute=window.start_minute, end_minute=window.end_minute)
             for window in schedule.windows
@@ -160,14 +159,6 @@ def caps_from_pb(messages: Iterable[pb.Cap], violations: list[Violation]) -> tup
 def caps_to_pb(caps: Iterable[Cap]) -> list[pb.Cap]:
     """Write caps."""
     return [pb.Cap(kind=_KIND_TO_PB[cap.kind], period=_PERIOD_TO_PB[cap.period], limit=cap.limit) for cap in caps]
-
-
-def _time_to_pb(instant: datetime | None) -> Timestamp | None:
-    if instant is None:
-        return None
-    timestamp = Timestamp()
-    timestamp.FromDatetime(instant)
-    return timestamp
 
 
 def exchange_from_pb(message: service_pb.ExchangeUsageRequest) -> Exchange:

@@ -16,6 +16,7 @@ from auth_svc.role import Role
 from svc_runtime.errors import InvalidArgumentError, Violation
 from svc_runtime.keys import KeyEnvironment, KeyKind
 from svc_runtime.mesh_token import Caller, CallerKind
+from svc_runtime.timestamps import timestamp_of
 from trellis.auth.v1 import auth_service_pb2 as pb
 
 _KINDS = {pb.KEY_KIND_PUBLISHABLE: KeyKind.PUBLISHABLE, pb.KEY_KIND_SECRET: KeyKind.SECRET}
@@ -116,10 +117,10 @@ def key_to_pb(key: Key) -> pb.Key:
         scopes=sorted(key.scopes),
         role=key.role,
         last_four=key.last_four,
-        create_time=_timestamp(key.create_time),
-        expire_time=_timestamp(key.expire_time),
-        revoke_time=_timestamp(key.revoke_time),
-        last_use_time=_timestamp(key.last_use_time),
+        create_time=timestamp_of(key.create_time),
+        expire_time=timestamp_of(key.expire_time),
+        revoke_time=timestamp_of(key.revoke_time),
+        last_use_time=timestamp_of(key.last_use_time),
         rotated_from_key_id=key.rotated_from,
     )
 
@@ -156,14 +157,14 @@ def organization_to_pb(organization: Organization) -> pb.Organization:
         organization_id=organization.organization_id,
         name=organization.name,
         status=_STATUSES_TO_PB[organization.status],
-        create_time=_timestamp(organization.create_time),
+        create_time=timestamp_of(organization.create_time),
     )
 
 
 def domain_to_pb(domain: Domain) -> pb.Domain:
     """Write a tracking domain."""
     return pb.Domain(
-        host=domain.host, organization_id=domain.organization_id, create_time=_timestamp(domain.create_time)
+        host=domain.host, organization_id=domain.organization_id, create_time=timestamp_of(domain.create_time)
     )
 
 
@@ -182,7 +183,7 @@ def audit_entry_to_pb(entry: AuditEntry) -> pb.AuditEntry:
         action=act.action,
         target=act.target,
         details_json=json.dumps(dict(act.details), sort_keys=True, ensure_ascii=False),
-        create_time=_timestamp(act.time),
+        create_time=timestamp_of(act.time),
         trace_id=act.trace_id,
     )
 
@@ -195,17 +196,9 @@ def _key_record(key: KnownKey) -> pb.KeyRecord:
         kind=_KINDS_TO_PB[key.kind],
         environment=_ENVIRONMENTS_TO_PB[key.environment],
         scopes=sorted(key.scopes),
-        expire_time=_timestamp(key.expire_time),
-        revoke_time=_timestamp(key.revoke_time),
+        expire_time=timestamp_of(key.expire_time),
+        revoke_time=timestamp_of(key.revoke_time),
     )
-
-
-def _timestamp(instant: datetime | None) -> Timestamp | None:
-    if instant is None:
-        return None
-    stamp = Timestamp()
-    stamp.FromDatetime(instant)
-    return stamp
 
 
 def _instant(stamp: Timestamp) -> datetime | None:

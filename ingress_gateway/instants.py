@@ -19,15 +19,6 @@ def parse_instant(text: str) -> datetime | None:
         return None
 
 
-def timestamp_of(instant: datetime | None) -> Timestamp | None:
-    """Return the protobuf form; None stays None, which leaves a field unset."""
-    if instant is None:
-        return None
-    timestamp = Timestamp()
-    timestamp.FromDatetime(instant)
-    return timestamp
-
-
 def timestamp_text(timestamp: Timestamp) -> str:
     """Return for example ``2026-11-03T10:00:00.123456Z``; without a fraction where there is none."""
     return timestamp.ToJsonString()

@@ -8,8 +8,8 @@ from analytics_svc.behavior.journey import Amount, Journey, Touch
 from analytics_svc.behavior.path import Path
 from analytics_svc.behavior.questions import Basis
 from analytics_svc.behavior.retention import Cohort, Number, RetentionCell, RetentionMetric, RetentionSpec
-from analytics_svc.convert.slices import instant_to_pb
 from svc_runtime.errors import QueryLimitError
+from svc_runtime.timestamps import timestamp_of
 from trellis.analytics.v1 import behavior_pb2 as pb
 from trellis.analytics.v1 import report_pb2
 from trellis.type.v1 import money_pb2, time_range_pb2
@@ -65,9 +65,9 @@ def paths_to_pb(paths: Sequence[Path], path_count: int, basis: Basis) -> pb.Quer
 def info_to_pb(basis: Basis) -> report_pb2.ResultInfo:
     """Write what an answer rests on."""
     return report_pb2.ResultInfo(
-        watermark_time=instant_to_pb(basis.watermark_time) if basis.watermark_time else None,
+        watermark_time=timestamp_of(basis.watermark_time),
         time_range=time_range_pb2.TimeRange(
-            start_time=instant_to_pb(basis.start_time), end_time=instant_to_pb(basis.end_time)
+            start_time=timestamp_of(basis.start_time), end_time=timestamp_of(basis.end_time)
         ),
         time_zone=basis.time_zone,
         currency=basis.currency,
@@ -103,7 +103,7 @@ def _step_results(names: Sequence[str], counts: Sequence[int]) -> list[pb.Funnel
 
 def _cohort_to_pb(cohort: Cohort, metric: RetentionMetric) -> pb.Cohort:
     return pb.Cohort(
-        start_time=instant_to_pb(cohort.start_time) if cohort.start_time else None,
+        start_time=timestamp_of(cohort.start_time),
         size=cohort.size,
         cells=[_cell_to_pb(cell, metric) for cell in cohort.cells],
     )
@@ -134,7 +134,7 @@ def _journey_to_pb(journey: Journey) -> pb.Journey:
 def _touch_to_pb(touch: Touch) -> pb.Touch:
     return pb.Touch(
         event_id=touch.event_id,
-        event_time=instant_to_pb(touch.event_time),
+        event_time=timestamp_of(touch.event_time),
         event_type=touch.event_type,
         source=touch.source,
         medium=touch.medium,

@@ -4,10 +4,11 @@ from datetime import datetime
 
 from google.protobuf import timestamp_pb2
 
-from analytics_svc.convert.slices import instant_from_pb, instant_to_pb
+from analytics_svc.convert.slices import instant_from_pb
 from analytics_svc.mapping import FieldRule, MappingVersion, WantedMapping
 from analytics_svc.mapping_preview import MappingPreview
 from svc_runtime.errors import InvalidArgumentError, Violation
+from svc_runtime.timestamps import timestamp_of
 from trellis.analytics.v1 import projection_service_pb2 as pb
 
 
@@ -35,10 +36,10 @@ def mapping_to_pb(version: MappingVersion) -> pb.Mapping:
         name=version.name,
         source=version.source,
         rules=[pb.FieldRule(parameter=rule.parameter, field=rule.field) for rule in version.rules],
-        start_time=instant_to_pb(version.start_time) if version.start_time else None,
-        end_time=instant_to_pb(version.end_time) if version.end_time else None,
+        start_time=timestamp_of(version.start_time),
+        end_time=timestamp_of(version.end_time),
         is_active=version.is_active,
-        create_time=instant_to_pb(version.create_time),
+        create_time=timestamp_of(version.create_time),
         actor=version.actor,
     )
 
@@ -55,7 +56,7 @@ def preview_to_pb(preview: MappingPreview) -> pb.PreviewMappingResponse:
         samples=[
             pb.SampleChange(
                 event_id=sample.event_id,
-                event_time=instant_to_pb(sample.event_time),
+                event_time=timestamp_of(sample.event_time),
                 before=sample.before,
                 after=sample.after,
             )

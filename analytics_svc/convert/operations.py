@@ -2,8 +2,8 @@
 
 from datetime import date
 
-from analytics_svc.convert.slices import instant_to_pb
 from analytics_svc.operation import Operation, State
+from svc_runtime.timestamps import timestamp_of
 from trellis.analytics.v1 import projection_service_pb2 as pb
 
 _STATES = {
@@ -25,13 +25,13 @@ def operation_to_pb(operation: Operation) -> pb.Operation:
         total_event_count=operation.total_events,
         done_months=map(month_text, operation.done_months),
         total_months=map(month_text, operation.total_months),
-        create_time=instant_to_pb(operation.create_time),
+        create_time=timestamp_of(operation.create_time),
         error=operation.error,
         mapping_id=operation.mapping_id,
         mapping_version=operation.mapping_version,
     )
     if operation.end_time is not None:
-        answer.end_time.CopyFrom(instant_to_pb(operation.end_time))
+        answer.end_time.CopyFrom(timestamp_of(operation.end_time))
     return answer
 
 

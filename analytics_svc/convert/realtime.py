@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from analytics_svc.convert.behavior_answers import micros
-from analytics_svc.convert.slices import instant_to_pb
 from analytics_svc.realtime import Line, Realtime, RealtimeQuery, Top
 from rule_language.check import time_zone_violations
 from svc_runtime.errors import InvalidArgumentError, Violation
+from svc_runtime.timestamps import timestamp_of
 from trellis.analytics.v1 import realtime_pb2 as pb
 from trellis.analytics.v1 import report_pb2
 from trellis.type.v1 import money_pb2, time_range_pb2
@@ -48,7 +48,7 @@ def realtime_to_pb(state: Realtime) -> pb.Realtime:
         currency=traffic.currency,
         traffic_timeline=[
             pb.RealtimeMinute(
-                minute=instant_to_pb(minute),
+                minute=timestamp_of(minute),
                 clicks=line.clicks,
                 conversions=line.conversions,
                 revenue_micros=micros(line.revenue),
@@ -57,7 +57,7 @@ def realtime_to_pb(state: Realtime) -> pb.Realtime:
         ],
         top_last_hour=_tops_to_pb(state.top_last_hour),
         top_today=_tops_to_pb(state.top_today),
-        update_time=instant_to_pb(state.window.now),
+        update_time=timestamp_of(state.window.now),
         info=_info_to_pb(state),
     )
 
@@ -78,9 +78,9 @@ def _item_to_pb(value: str, line: Line) -> pb.RealtimeTopItem:
 def _info_to_pb(state: Realtime) -> report_pb2.ResultInfo:
     window = state.window
     return report_pb2.ResultInfo(
-        watermark_time=instant_to_pb(state.watermark_time) if state.watermark_time else None,
+        watermark_time=timestamp_of(state.watermark_time),
         time_range=time_range_pb2.TimeRange(
-            start_time=instant_to_pb(min(window.midnight, window.hour_start)), end_time=instant_to_pb(window.now)
+            start_time=timestamp_of(min(window.midnight, window.hour_start)), end_time=timestamp_of(window.now)
         ),
         time_zone=state.query.time_zone,
         currency=state.traffic.currency,

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from analytics_svc.convert.slices import instant_from_pb, instant_to_pb, slice_from_pb
+from analytics_svc.convert.slices import instant_from_pb, slice_from_pb
 from analytics_svc.dimension import DIMENSIONS, Dimension, dimension_of
 from analytics_svc.metric import METRICS, Metric, Unit, metrics_of
 from analytics_svc.query import (
@@ -25,6 +25,7 @@ from analytics_svc.slice import DimensionFilter, Slice
 from analytics_svc.steps import Comparison, Granularity, default_granularity
 from svc_runtime.errors import InvalidArgumentError, Violation
 from svc_runtime.paging import PageTokens
+from svc_runtime.timestamps import timestamp_of
 from trellis.analytics.v1 import report_pb2 as pb
 from trellis.type.v1 import money_pb2, time_range_pb2
 
@@ -178,9 +179,9 @@ def catalogue_to_pb() -> pb.DescribeReportsResponse:
 def info_to_pb(basis: Basis) -> pb.ResultInfo:
     """Write what a result rests on."""
     return pb.ResultInfo(
-        watermark_time=instant_to_pb(basis.watermark_time) if basis.watermark_time else None,
+        watermark_time=timestamp_of(basis.watermark_time),
         time_range=time_range_pb2.TimeRange(
-            start_time=instant_to_pb(basis.start_time), end_time=instant_to_pb(basis.end_time)
+            start_time=timestamp_of(basis.start_time), end_time=timestamp_of(basis.end_time)
         ),
         time_zone=basis.time_zone,
         currency=basis.currency,
@@ -260,7 +261,7 @@ def _series_to_pb(series: Series, steps: Sequence[datetime], metrics: Sequence[M
     return pb.Series(
         value=series.value,
         points=[
-            pb.Point(start_time=instant_to_pb(step), values=_values_to_pb(metrics, numbers))
+            pb.Point(start_time=timestamp_of(step), values=_values_to_pb(metrics, numbers))
             for step, numbers in zip(steps, series.points, strict=True)
         ],
         totals=_values_to_pb(metrics, series.totals),

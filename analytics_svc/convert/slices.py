@@ -77,12 +77,5 @@ def instant_from_pb(timestamp: timestamp_pb2.Timestamp) -> datetime:
     return _whole(timestamp.ToDatetime(UTC))
 
 
-def instant_to_pb(instant: datetime) -> timestamp_pb2.Timestamp:
-    """Return an instant as the contract has it."""
-    message = timestamp_pb2.Timestamp()
-    message.FromDatetime(instant.astimezone(UTC))
-    return message
-
-
 def _whole(instant: datetime) -> datetime:
     return instant.replace(microsecond=instant.microsecond // 1000 * 1000)

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 from google.protobuf import json_format
 
-from analytics_svc.convert.slices import instant_to_pb
 from analytics_svc.run_sql import RunningAnswer, SqlRequest, SqlTable
 from analytics_svc.sql_answer import AnswerColumn, SqlFormat
 from analytics_svc.sql_guard.parameters import Parameters
 from svc_runtime.errors import InvalidArgumentError, Violation
+from svc_runtime.timestamps import timestamp_of
 from trellis.analytics.v1 import sql_pb2 as pb
 
 _FORMATS = {
@@ -66,7 +66,7 @@ def header_to_pb(answer: RunningAnswer) -> pb.RunSqlResponse:
     """Write the first message of an answer."""
     header = pb.SqlHeader(query_id=answer.query_id, columns=_columns_to_pb(answer.columns))
     if answer.watermark_time is not None:
-        header.watermark_time.CopyFrom(instant_to_pb(answer.watermark_time))
+        header.watermark_time.CopyFrom(timestamp_of(answer.watermark_time))
     return pb.RunSqlResponse(header=header)
 
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 
 from analytics_svc.convert.operations import operation_to_pb
-from analytics_svc.convert.slices import instant_to_pb
 from analytics_svc.mappings import MappingRegistry
 from analytics_svc.operation import Operation
 from analytics_svc.operations import Operations
@@ -16,6 +15,7 @@ from analytics_svc.store import ReadingFacts
 from enrichment.version import ENRICHMENT_VERSION
 from svc_runtime.errors import InvalidArgumentError, Violation
 from svc_runtime.interceptors import ServicerContext, current_caller
+from svc_runtime.timestamps import timestamp_of
 from trellis.analytics.v1 import projection_service_pb2 as pb
 from trellis.analytics.v1 import projection_service_pb2_grpc as pb_grpc
 
@@ -50,7 +50,7 @@ class ProjectionServicer(MappingMethods, pb_grpc.ProjectionServiceServicer):
             running_operation_id=await self.operations.running_id(),
         )
         if (watermark := self._watermark()) is not None:
-            answer.watermark_time.CopyFrom(instant_to_pb(watermark))
+            answer.watermark_time.CopyFrom(timestamp_of(watermark))
         return answer
 
     async def StartRebuild(self, request: pb.StartRebuildRequest, context: ServicerContext) -> pb.StartRebuildResponse:

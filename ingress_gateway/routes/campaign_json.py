@@ -6,9 +6,10 @@ from typing import Any, TypeAlias
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from ingress_gateway.given import Given, shown_value, text_problem
-from ingress_gateway.instants import parse_instant, timestamp_of, timestamp_text
+from ingress_gateway.instants import parse_instant, timestamp_text
 from rule_language.parse import predicate_from_json, predicate_from_pb, predicate_to_json, predicate_to_pb
 from svc_runtime.errors import Violation
+from svc_runtime.timestamps import timestamp_of
 from trellis.attribution.v1 import attribution_service_pb2 as pb
 from trellis.attribution.v1 import rule_pb2
 from trellis.type.v1 import predicate_pb2

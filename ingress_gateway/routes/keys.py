@@ -7,8 +7,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from ingress_gateway.calls import ApiCall
 from ingress_gateway.gateway import Call
-from ingress_gateway.instants import timestamp_of, timestamp_text
+from ingress_gateway.instants import timestamp_text
 from ingress_gateway.responses import respond_json
+from svc_runtime.timestamps import timestamp_of
 from trellis.auth.v1 import auth_service_pb2 as pb
 
 KINDS = {"publishable": pb.KEY_KIND_PUBLISHABLE, "secret": pb.KEY_KIND_SECRET}

@@ -8,10 +8,11 @@ from aiohttp import web
 from ingress_gateway.calls import ApiCall
 from ingress_gateway.gateway import Call
 from ingress_gateway.given import Given
-from ingress_gateway.instants import timestamp_of, timestamp_text
+from ingress_gateway.instants import timestamp_text
 from ingress_gateway.responses import respond_json
 from ingress_gateway.routes.operations import operation_view
 from svc_runtime.errors import NotFoundError
+from svc_runtime.timestamps import timestamp_of
 from trellis.analytics.v1 import projection_service_pb2 as pb
 
 _VERSION = re.compile(r"[0-9]{1,10}")

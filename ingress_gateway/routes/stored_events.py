@@ -10,8 +10,9 @@ from ingress_gateway.answer import JSON, Answer
 from ingress_gateway.calls import ApiCall
 from ingress_gateway.event_view import event_view, raw_request, whole_event_view
 from ingress_gateway.gateway import Call
-from ingress_gateway.instants import timestamp_of, timestamp_text
+from ingress_gateway.instants import timestamp_text
 from ingress_gateway.responses import respond
+from svc_runtime.timestamps import timestamp_of
 from trellis.capture.v1 import capture_service_pb2 as pb
 
 RAW_CONTENT_TYPE = "message/http; msgtype=request"

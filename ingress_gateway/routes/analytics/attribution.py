@@ -9,12 +9,13 @@ from ingress_gateway.answer import JSON, Answer
 from ingress_gateway.calls import ApiCall
 from ingress_gateway.gateway import Call
 from ingress_gateway.given import shown_value
-from ingress_gateway.instants import timestamp_of, timestamp_text
+from ingress_gateway.instants import timestamp_text
 from ingress_gateway.responses import respond
 from ingress_gateway.routes.analytics.asking import SCOPE, in_their_names
 from ingress_gateway.routes.analytics.numbers import amount
 from ingress_gateway.routes.analytics.question import Question
 from svc_runtime.errors import TrellisError
+from svc_runtime.timestamps import timestamp_of
 from trellis.attribution.v1 import attribution_service_pb2 as pb
 from trellis.type.v1 import time_range_pb2
 

@@ -4,8 +4,8 @@ from collections.abc import Collection
 from typing import Any
 
 from ingress_gateway.given import shown, text_problem
-from ingress_gateway.instants import timestamp_of
 from ingress_gateway.routes.analytics.question import DIMENSIONS, Question
+from svc_runtime.timestamps import timestamp_of
 from trellis.analytics.v1 import report_pb2 as pb
 from trellis.type.v1 import time_range_pb2
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from ingress_gateway.instants import milliseconds_text, parse_instant, timestamp_of, timestamp_text
+from ingress_gateway.instants import milliseconds_text, parse_instant, timestamp_text
+from svc_runtime.timestamps import timestamp_of
 
 _INSTANTS = some.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=some.just(UTC))  # noqa: DTZ001 - bounds
 
