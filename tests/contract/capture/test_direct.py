@@ -2,7 +2,6 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -31,19 +30,6 @@ from trellis.capture.v1 import event_pb2
 pytestmark = pytest.mark.loopback
 ACME, GLOBEX, _ = ORGANIZATIONS
 STORED, DUPLICATE, QUARANTINED = pb.OUTCOME_STORED, pb.OUTCOME_DUPLICATE, pb.OUTCOME_QUARANTINED
-
-
-@pytest.fixture
-def memory() -> Memory:
-    """Return empty stores."""
-    return Memory()
-
-
-@pytest.fixture
-async def capture(memory: Memory) -> AsyncIterator[CaptureClient]:
-    """Run a capture_svc on them."""
-    async with running_capture(memory.stores()) as client:
-        yield client
 
 
 async def write(

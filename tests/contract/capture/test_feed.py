@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -33,19 +32,6 @@ from trellis.capture.v1 import capture_service_pb2 as pb
 from trellis.capture.v1 import event_pb2
 
 pytestmark = pytest.mark.loopback
-
-
-@pytest.fixture
-def memory() -> Memory:
-    """Return empty stores."""
-    return Memory()
-
-
-@pytest.fixture
-async def capture(memory: Memory) -> AsyncIterator[CaptureClient]:
-    """Run a capture_svc on them."""
-    async with running_capture(memory.stores()) as client:
-        yield client
 
 
 async def fill(capture: CaptureClient, journal: FakeJournal, *sizes: int) -> list[str]:

@@ -1,6 +1,5 @@
 """Reading stored events again: everything once, in order, from any cursor, over outages."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,7 +20,6 @@ from tests.contract.capture.things import (
     make_event,
     member,
     refusal,
-    running_capture,
 )
 from trellis.capture.v1 import capture_service_pb2 as pb
 from trellis.capture.v1 import event_pb2
@@ -30,19 +28,6 @@ pytestmark = pytest.mark.loopback
 ACME, GLOBEX, INITECH = ORGANIZATIONS
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 NEW_YEAR_MS = int(NEW_YEAR.timestamp() * 1000)
-
-
-@pytest.fixture
-def memory() -> Memory:
-    """Return empty stores."""
-    return Memory()
-
-
-@pytest.fixture
-async def capture(memory: Memory) -> AsyncIterator[CaptureClient]:
-    """Run a capture_svc on them."""
-    async with running_capture(memory.stores()) as client:
-        yield client
 
 
 async def fill(capture: CaptureClient, count: int = 90) -> list[event_pb2.Event]:

@@ -325,3 +325,8 @@ async def running_capture(
 def ids(events: Sequence[event_pb2.Event]) -> list[str]:
     """Return the ids of events."""
     return [event.event_id for event in events]
+
+
+def keyed(number: int) -> str:
+    """Return the id that a gateway gives to an event with a key."""
+    return f"ded2093e-1a73-5f1c-888b-{number:012x}"

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +11,11 @@ from ingress_gateway.journal.journal import Journal
 from ingress_gateway.journal.limits import JournalLimits
 from ingress_gateway.journal.recovery import Batch
 from ingress_gateway.journal.waiting import JournalFullError
-from tests.unit.gateway.disks import FakeDisk
+from tests.unit.gateway.disks import FakeDisk, Operation
 from trellis.capture.v1 import event_pb2
 
 SMALL = JournalLimits(segment_bytes=4096, batch_seconds=60.0, backlog_batch_seconds=60.0)
+QUICK = JournalLimits(segment_bytes=4096, batch_seconds=0.02, backlog_batch_seconds=0.05, overdue_seconds=0.02)
 ORGANIZATION = "org_acmecorp"
 
 
@@ -22,6 +24,23 @@ async def until(condition: Callable[[], object], *, seconds: float = 5.0) -> Non
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is waited for happens in threads and in code that has no event
             await asyncio.sleep(0.0005)
+
+
+class Gate:
+    """A fault that lets no append through until it is opened."""
+
+    def __init__(self, kind: str = "append") -> None:
+        self._kind = kind
+        self._open = threading.Event()
+        self.reached = threading.Event()
+
+    def __call__(self, operation: Operation) -> None:
+        if operation.kind == self._kind and operation.offset >= 40:
+            self.reached.set()
+            assert self._open.wait(10)
+
+    def open(self) -> None:
+        self._open.set()
 
 
 class Heard:
@@ -172,3 +191,8 @@ __all__ = [
     "until",
     "waiting_batches",
 ]
+
+
+async def wait_for(run: Run, count: int) -> None:
+    """Wait until so many events are acknowledged."""
+    await until(lambda: len(run.acknowledged) >= count)
