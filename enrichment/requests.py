@@ -1,6 +1,7 @@
 """Takes a raw request apart: its header block, its target, its hosts."""
 
-from enrichment.parameters import Pair
+from enrichment.bodies import body_pairs
+from enrichment.parameters import Pair, Parameters, from_pairs, parse_query, query_pairs
 from enrichment.referrers import host_of
 
 BLANKS = b" \t\n\r\x0b\x0c"
@@ -42,3 +43,13 @@ def path_of(target: bytes) -> bytes:
 def hostname(host: bytes) -> str:
     """Return the name in a Host header, in lower case, without its port; empty where it is none."""
     return host_of(b"//" + host) if host else ""
+
+
+def sent_parameters(target: bytes, body: bytes, content_type: bytes) -> tuple[list[Pair], Parameters]:
+    """Return all pairs, of the query and then of the body, and what they are read as."""
+    query = target.partition(b"?")[2]
+    pairs = query_pairs(query)
+    if not body:
+        return pairs, parse_query(query)
+    pairs = pairs + body_pairs(body, content_type)
+    return pairs, from_pairs(pairs)

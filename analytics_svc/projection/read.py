@@ -10,8 +10,6 @@ from analytics_svc.projection.arrival import Arrival
 from analytics_svc.projection.conversion import conversion_of
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.projection.row import Row
-from analytics_svc.projection.values import LONGEST_ID_BYTES, amount_of, id_of
-from enrichment.bodies import body_pairs
 from enrichment.bots import EMPTY_USER_AGENT, LIBRARY_CLIENT, bot_reasons
 from enrichment.channel import Traffic, read_traffic
 from enrichment.device_type import DeviceType
@@ -22,13 +20,10 @@ from enrichment.parameters import (
     Found,
     Pair,
     Parameters,
-    from_pairs,
-    parse_query,
-    query_pairs,
 )
 from enrichment.referrers import host_of
-from enrichment.requests import first_values, header_pairs, hostname, path_of, url_of
-from enrichment.times import EARLIEST_SANE_MS, LARGEST_SKEW_MS, read_time
+from enrichment.requests import first_values, header_pairs, hostname, path_of, sent_parameters, url_of
+from enrichment.values import LONGEST_ID_BYTES, amount_of, client_time_of, id_of
 from enrichment.version import ENRICHMENT_VERSION
 
 LINK_ROUTE = "in"
@@ -49,7 +44,7 @@ def read_event(arrival: Arrival, mappings: Sequence[ActiveMapping], enricher: En
     if not EARLIEST_MS <= arrival.event_time_ms <= LATEST_MS:
         raise ValueError("an event of no time")
     headers = first_values(header_pairs(arrival.headers))
-    pairs, parameters = _parameters(arrival, headers)
+    pairs, parameters = sent_parameters(arrival.target, arrival.body, headers.get(b"content-type", b""))
     referrer, page, parameters = _referrer(arrival, headers, parameters)
     own_hosts = {host for host in (hostname(arrival.host), host_of(page)) if host}
     found = DEFAULT_ALIASES.resolve(parameters)
@@ -114,16 +109,6 @@ def _plain(arrival: Arrival, headers: Mapping[bytes, bytes], pairs: Sequence[Pai
         trace_id=arrival.trace_id,
         enrichment_version=ENRICHMENT_VERSION,
     )
-
-
-def _parameters(arrival: Arrival, headers: Mapping[bytes, bytes]) -> tuple[list[Pair], Parameters]:
-    """Return all pairs, of the query and then of the body, and what they are read as."""
-    query = arrival.target.partition(b"?")[2]
-    pairs = query_pairs(query)
-    if not arrival.body:
-        return pairs, parse_query(query)
-    pairs = pairs + body_pairs(arrival.body, headers.get(b"content-type", b""))
-    return pairs, from_pairs(pairs)
 
 
 def _referrer(
@@ -229,13 +214,5 @@ def _put_cost(row: Row, found: Mapping[str, Found]) -> list[str]:
 
 
 def _put_client_time(row: Row, arrival: Arrival, found: Mapping[str, Found]) -> list[str]:
-    told = found.get("client_time")
-    if told is None:
-        return []
-    unix_ms = read_time(told.value, received_ms=arrival.event_time_ms).unix_ms
-    if unix_ms is None:
-        return []
-    if not EARLIEST_SANE_MS <= unix_ms <= arrival.event_time_ms + LARGEST_SKEW_MS:
-        return ["client_time_implausible"]
-    row.client_time = unix_ms
-    return []
+    row.client_time, is_implausible = client_time_of(found, event_time_ms=arrival.event_time_ms)
+    return ["client_time_implausible"] if is_implausible else []

@@ -9,7 +9,6 @@ from analytics_svc.mapping import ActiveMapping
 from analytics_svc.projection import row_binary as rb
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.projection.row_binary import Reader
-from analytics_svc.projection.values import amount_of
 from enrichment.channel import read_traffic
 from enrichment.click_marks import CLICK_MARKS
 from enrichment.conversions import ORDER_NAMES, happening_of
@@ -18,6 +17,7 @@ from enrichment.parameters import DEFAULT_ALIASES, Found, Parameters, from_pairs
 from enrichment.referrers import host_of
 from enrichment.requests import hostname
 from enrichment.times import EARLIEST_SANE_MS, read_time
+from enrichment.values import amount_of
 
 PICKS = (
     "source", "medium", "campaign", "source_campaign_id", "term", "content", "placement", "external_id", "cost",

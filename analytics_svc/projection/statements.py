@@ -3,8 +3,8 @@
 from analytics_svc.projection.arrival import ARRIVAL_FIELDS
 from analytics_svc.projection.readings import PICKS
 from analytics_svc.projection.scratch import quoted, trimmed
-from analytics_svc.projection.values import LONGEST_ID_BYTES
 from enrichment.times import LARGEST_SKEW_MS
+from enrichment.values import LONGEST_ID_BYTES
 from enrichment.version import ENRICHMENT_VERSION
 
 _SCHEMES = quoted(r"^(?i:https?://|android-app://|ios-app://|//)")
