@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from analytics_svc.admission import Admission, Capacity, Weight
 from analytics_svc.assembly import projecting
@@ -11,6 +11,7 @@ from analytics_svc.behavior.questions import BehaviorQuestions
 from analytics_svc.cache import ResultCache, Results
 from analytics_svc.expiry import Expiry
 from analytics_svc.follow import Follower
+from analytics_svc.linking.questions import LinkQuestions
 from analytics_svc.mappings import MappingsInForce
 from analytics_svc.metrics import report_admission, report_watermark_age
 from analytics_svc.projection.enricher import Enricher
@@ -18,6 +19,7 @@ from analytics_svc.reports import Reports
 from analytics_svc.retention import Retentions
 from analytics_svc.run_sql import SqlRunner
 from analytics_svc.servicer.analytics import AnalyticsServicer
+from analytics_svc.servicer.links import LinkServicer
 from analytics_svc.settings import AnalyticsSettings
 from analytics_svc.sql_guard import QueryLimits, tenant_schema
 from analytics_svc.store.cache_memory import MemoryResultCache
@@ -41,13 +43,15 @@ from svc_runtime.paging import PageTokens
 from svc_runtime.settings import MeshSettings, TelemetrySettings, load_or_exit
 from svc_runtime.tasks import running
 from svc_runtime.tracing import configure_telemetry
-from trellis.analytics.v1 import analytics_service_pb2, projection_service_pb2
+from trellis.analytics.v1 import analytics_service_pb2, link_service_pb2, projection_service_pb2
 from trellis.analytics.v1 import analytics_service_pb2_grpc as pb_grpc
+from trellis.analytics.v1 import link_service_pb2_grpc as link_grpc
 from trellis.analytics.v1 import projection_service_pb2_grpc as projection_grpc
 
 SERVICE = "analytics_svc"
 ANALYTICS_SERVICE = analytics_service_pb2.DESCRIPTOR.services_by_name["AnalyticsService"].full_name
 PROJECTION_SERVICE = projection_service_pb2.DESCRIPTOR.services_by_name["ProjectionService"].full_name
+LINK_SERVICE = link_service_pb2.DESCRIPTOR.services_by_name["LinkService"].full_name
 _GEOIP_SECONDS = 30.0
 _log = get_logger(__name__)
 
@@ -85,6 +89,12 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Anal
         admission = open_admission(settings)
         sql = await _open_sql(stack, settings, admission, watermark=follower.watermark_time)
         reader = await _open_reader(stack, settings, admission)
+        links = LinkQuestions(
+            reader.weighing(_linking_weight(settings)),
+            clock=SystemClock(),
+            watermark_time=follower.watermark_time,
+            window=timedelta(days=settings.find_window_days),
+        )
         realtime = RealtimeQuestions(reader, clock=SystemClock(), watermark_time=follower.watermark_time)
         results = Results(await _open_cache(stack, settings))
         reports = Reports(reader, results, watermark=follower.watermark_time, clock=SystemClock())
@@ -121,9 +131,12 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Anal
         )
         auth_channel = await stack.enter_async_context(open_channel(mesh, settings.auth_target))
         validate_key = RemoteKeyValidator(auth_channel, Credentials(mesh, SERVICE))
-        server = GrpcServer(mesh, service_names=[ANALYTICS_SERVICE, PROJECTION_SERVICE], validate_key=validate_key)
+        server = GrpcServer(
+            mesh, service_names=[ANALYTICS_SERVICE, PROJECTION_SERVICE, LINK_SERVICE], validate_key=validate_key
+        )
         server.add(lambda s: pb_grpc.add_AnalyticsServiceServicer_to_server(servicer, s))
         server.add(lambda s: projection_grpc.add_ProjectionServiceServicer_to_server(projection, s))
+        server.add(lambda s: link_grpc.add_LinkServiceServicer_to_server(LinkServicer(links), s))
         await server.start(settings.listen)
         stack.push_async_callback(server.stop)
         # Watches never end by themselves: without this every drain would last its whole time.
@@ -182,6 +195,12 @@ async def _open_cache(stack: AsyncExitStack, settings: AnalyticsSettings) -> Res
 def _grouping_weight(settings: AnalyticsSettings) -> Weight:
     """Return what funnels and their like take: half of the memory, one of an organisation, none from the reserve."""
     return Weight("behavior", settings.query_memory_bytes // 2, running_per_organization=1, waiting_per_organization=20)
+
+
+def _linking_weight(settings: AnalyticsSettings) -> Weight:
+    """Return what a look-up of links takes: one share, two of an organisation, none from the reserve."""
+    share = settings.query_memory_bytes // settings.query_threads
+    return Weight("link", share, running_per_organization=2, waiting_per_organization=20)
 
 
 async def _open_sql(

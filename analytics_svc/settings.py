@@ -42,6 +42,8 @@ class AnalyticsSettings(BaseSettings):
     """Most rows that an organisation's statement may read."""
     sql_result_rows: int = Field(default=100_000, ge=1, le=10_000_000)
     """Most rows of the answer to an organisation's statement."""
+    find_window_days: int = Field(default=90, ge=1, le=LONGEST_DAYS)
+    """UTC days of clicks among which one is looked for whose id a conversion has cut short or in another case."""
     page_event_count: int = Field(default=10_000, ge=1, le=100_000)
     """Most events wanted in one page of the feed."""
     write_interval_seconds: float = Field(default=0.2, ge=0, le=5)

@@ -1,0 +1,1 @@
+"""Which click an event goes back to, and which clicks an id may mean."""
