@@ -5,12 +5,9 @@ import dataclasses
 import json
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
 from typing import Any
 from urllib import error, request
 from urllib.parse import quote, urlencode
@@ -19,6 +16,7 @@ import pyarrow.ipc
 import pyarrow.parquet
 import pytest
 
+from tests.e2e.api import SOON_SECONDS, Api, settled, trellis, until
 from tests.mesh.up import Up, all_gone, start
 from tests.unit.sql_guard.specification import NAMES, WRITES, parameters, text_of
 from trellisctl import demo
@@ -26,9 +24,7 @@ from trellisctl import demo
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(300)]
 
 _EVENTS = 1500
-_SOON_SECONDS = 20.0
 _DRAIN_SECONDS = 25.0
-_DAY = timedelta(days=1)
 _BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 _FINGERPRINT = "SELECT count(), uniqExact(event_id), sum(cityHash64(toString(tuple(*)))) FROM events"
 _PUSH = {
@@ -45,79 +41,6 @@ _REPORTS = (
 )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-class Api:
-    """The gateway as one key uses it, on a new connection each time."""
-
-    def __init__(self, url: str, key: str = demo.SECRET_KEY) -> None:
-        self.url = url
-        self._headers = {"Authorization": f"Bearer {key}"}
-
-    def call(self, path: str, body: Any = None, **headers: str) -> Answer:
-        given = {name.replace("_", "-"): value for name, value in headers.items()}
-        data = None
-        if body is not None:
-            data, given["Content-Type"] = json.dumps(body).encode(), "application/json"
-        asked = request.Request(f"{self.url}/api/v1{path}", data, {**self._headers, **given})
-        try:
-            with request.urlopen(asked, timeout=60) as answer:
-                return Answer(answer.status, dict(answer.headers), answer.read())
-        except error.HTTPError as refusal:
-            with refusal:
-                return Answer(refusal.code, dict(refusal.headers), refusal.read())
-
-    def ok(self, path: str, body: Any = None) -> Any:
-        answer = self.call(path, body)
-        assert answer.status in {200, 202}, f"{path}: {answer.status} {answer.body.decode()}"
-        return answer.json
-
-    def sql(self, text: str) -> list[list[Any]]:
-        rows: list[list[Any]] = self.ok("/query", {"sql": text})["rows"]
-        return rows
-
-    def report(self, name: str) -> Any:
-        """Return a report over yesterday to tomorrow, without what it says about itself; made anew, not kept."""
-        now = datetime.now(UTC)
-        span = {"start": f"{now - _DAY:%Y-%m-%d}", "end": f"{now + _DAY:%Y-%m-%d}"}
-        found: Any = {}
-
-        def is_new() -> bool:
-            found.update(self.ok(f"/analytics/{name}{'&' if '?' in name else '?'}{urlencode(span)}"))
-            return not found.pop("info")["is_cached"]
-
-        until(is_new)
-        return found
-
-    @contextlib.contextmanager
-    def stream(self) -> Iterator[Iterator[Any]]:
-        """Follow realtime as server-sent events; gives what each says, and ends when the stream does."""
-        asked = request.Request(
-            f"{self.url}/api/v1/analytics/realtime", None, {**self._headers, "Accept": "text/event-stream"}
-        )
-        with request.urlopen(asked, timeout=60) as answer:
-            assert answer.headers["Content-Type"].startswith("text/event-stream")
-            yield (json.loads(line[6:]) for line in answer if line.startswith(b"data: "))
-
-
-def until(condition: Callable[[], object], *, seconds: float = _SOON_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds:g} s in vain"
-        time.sleep(0.1)
-
-
 def click(url: str, **parameters: str) -> None:
     """Follow the demo link, without going where it leads."""
 
@@ -131,13 +54,6 @@ def click(url: str, **parameters: str) -> None:
         request.build_opener(Stay).open(asked, timeout=30)
     with redirect.value as answer:
         assert answer.code == 302
-
-
-def trellis(up: Up, *arguments: str) -> str:
-    command = [sys.executable, "-m", "trellisctl", *arguments, "--data-dir", str(up.data_dir)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -274,7 +190,7 @@ def test_realtime_tells_of_a_click_once_and_as_it_happens(api: Api) -> None:
         began = time.monotonic()
         click(api.url, source="live")
         while next(states)["clicks_last_hour"] != count + 1:
-            assert time.monotonic() - began < _SOON_SECONDS
+            assert time.monotonic() - began < SOON_SECONDS
     assert api.sql("SELECT count() FROM events WHERE source = 'live'") == [["1"]]
 
 
@@ -292,18 +208,6 @@ def test_another_organisation_sees_nothing_of_it(up: Up, api: Api) -> None:
     assert api.ok("/operations")["operations"] is not None
 
 
-def _settled(api: Api, operation: Mapping[str, Any]) -> None:
-    """Wait for an operation's end, which is its success."""
-    found: dict[str, Any] = {}
-
-    def is_over() -> bool:
-        found.update(api.ok(f"/operations/{operation['operation_id']}"))
-        return found["state"] != "running"
-
-    until(is_over, seconds=60)
-    assert found["state"] == "succeeded", found
-
-
 def test_a_mapping_is_previewed_applied_to_history_and_undone(api: Api) -> None:
     before = api.sql(_FINGERPRINT)
     assert api.sql(_OF_PUSHNET) == [["", f"c{number}"] for number in range(3)]
@@ -312,13 +216,13 @@ def test_a_mapping_is_previewed_applied_to_history_and_undone(api: Api) -> None:
     assert api.sql(_FINGERPRINT) == before
 
     applied = api.ok("/mappings", _PUSH)
-    _settled(api, applied["operation"])
+    settled(api, applied["operation"])
     assert api.sql(_OF_PUSHNET) == [[f"s{number}", f"x{number}"] for number in range(3)]
     assert api.report("breakdown?dimensions=placement&metrics=clicks&source=pushnet")["totals"] == {"clicks": 3}
 
     mapping_id = applied["mapping"]["mapping_id"]
     undone = api.ok(f"/mappings/{mapping_id}/versions/0:activate", {})
-    _settled(api, undone["operation"])
+    settled(api, undone["operation"])
     assert api.sql(_FINGERPRINT) == before
     assert [version["is_active"] for version in api.ok(f"/mappings/{mapping_id}")["versions"]] == [False]
 
