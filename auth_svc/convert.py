@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from auth_svc.audit import AuditEntry
+from auth_svc.convert_partners import partner_record
 from auth_svc.directory_update import DirectoryUpdate, KnownKey
 from auth_svc.host import Domain
 from auth_svc.issue import MOST_USES_PER_REPORT
@@ -148,6 +149,7 @@ def directory_update_to_pb(update: DirectoryUpdate) -> pb.WatchKeysResponse:
             pb.OrganizationRecord(organization_id=organization_id, status=_STATUSES_TO_PB[status])
             for organization_id, status in update.organizations
         ),
+        partners=map(partner_record, update.partners),
     )
 
 

@@ -5,7 +5,7 @@ It answers while the store is away, and it never goes back in time:
 - The store's revision is below the one held: somebody put an older copy of the database in its place. What is held is
   newer, so it stays; watchers keep theirs by the same rule. The first act on the older copy gets a revision from the
   clock, above everything that was lost, and reaches everybody as a change of its own.
-- A key that was seen revoked stays revoked, whatever a store says later.
+- A key or partner that was seen revoked stays revoked, whatever a store says later.
 
 Both are logged as errors and counted; a person has to repeat what the older copy lost.
 """
@@ -21,6 +21,7 @@ from typing import Protocol
 from auth_svc import metrics
 from auth_svc.directory_update import DirectoryUpdate, KnownKey
 from auth_svc.organization import OrganizationStatus
+from auth_svc.partner import Partner
 from auth_svc.store import Notifications
 from svc_runtime.errors import UnavailableError
 from svc_runtime.logs import get_logger
@@ -58,6 +59,7 @@ class Directory:
         self._keys: dict[str, KnownKey] = {}
         self._domains: dict[str, str] = {}
         self._organizations: dict[str, OrganizationStatus] = {}
+        self._partners: dict[str, Partner] = {}
         self._recent: deque[DirectoryUpdate] = deque(maxlen=REMEMBERED_UPDATES)
         self._oldest_base = 0
         self._changed = asyncio.Event()
@@ -163,6 +165,7 @@ class Directory:
             keys=tuple(self._keys.values()),
             domains=tuple(self._domains.items()),
             organizations=tuple(self._organizations.items()),
+            partners=tuple(self._partners.values()),
         )
 
     def _is_older(self, update: DirectoryUpdate) -> bool:
@@ -188,12 +191,14 @@ class Directory:
             self._domains.pop(host, None)
         self._domains.update(update.domains)
         self._organizations.update(update.organizations)
+        partners = tuple(map(self._still_ended, update.partners))
+        self._partners.update((partner.partner_id, partner) for partner in partners)
         if self._revision is None:
             self._oldest_base = update.revision
         else:
             if len(self._recent) == REMEMBERED_UPDATES:
                 self._oldest_base = self._recent[0].revision
-            self._recent.append(replace(update, keys=keys))
+            self._recent.append(replace(update, keys=keys, partners=partners))
         self._revision = update.revision
         self._changed.set()
         self._changed = asyncio.Event()
@@ -205,3 +210,11 @@ class Directory:
         metrics.anomalies.add(1, {"kind": "revived_key"})
         _log.error("the store has revived a revoked key; it stays revoked: revoke it again", key_id=key.key_id)
         return replace(key, revoke_time=held.revoke_time)
+
+    def _still_ended(self, partner: Partner) -> Partner:
+        held = self._partners.get(partner.partner_id)
+        if held is None or held.revoke_time is None or partner.revoke_time is not None:
+            return partner
+        metrics.anomalies.add(1, {"kind": "revived_partner"})
+        _log.error("the store has revived a partner; it stays revoked: revoke it again", partner_id=partner.partner_id)
+        return replace(partner, revoke_time=held.revoke_time)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from auth_svc.organization import OrganizationStatus
+from auth_svc.partner import Partner
 from svc_runtime.keys import KeyEnvironment, KeyKind
 
 
@@ -35,3 +36,5 @@ class DirectoryUpdate:
     removed_hosts: tuple[str, ...] = ()
     organizations: tuple[tuple[str, OrganizationStatus], ...] = ()
     """(organization_id, status), new or changed."""
+    partners: tuple[Partner, ...] = ()
+    """New or changed; revoked ones stay."""

@@ -22,7 +22,7 @@ watchers = _meter.create_up_down_counter(
 anomalies = _meter.create_counter(
     "trellis.auth.directory_anomalies",
     unit="{anomaly}",
-    description="Times the store said something older than we know, by `kind`: went_back or revived_key.",
+    description="Times the store was older than what we know, by `kind`: went_back, revived_key or revived_partner.",
 )
 
 

@@ -39,6 +39,8 @@ BUILT_IN_ROLES = {
                 "traffic:read",
                 "analytics:read",
                 "domains:read",
+                "partners:read",
+                "partners:write",
             },
         ),
         _built_in("analyst", {"campaigns:read", "traffic:read", "analytics:read"}),

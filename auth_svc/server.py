@@ -8,10 +8,12 @@ from contextlib import AsyncExitStack
 from auth_svc import metrics
 from auth_svc.administer import Administration
 from auth_svc.directory import Directory
+from auth_svc.enroll import PartnerEnrolment
 from auth_svc.issue import KeyIssuer
+from auth_svc.partner_servicer import PartnerServicer
 from auth_svc.servicer import AuthServicer
 from auth_svc.settings import AuthSettings
-from auth_svc.store import WardenStore
+from auth_svc.store import PartnerStore, WardenStore
 from auth_svc.store.postgres import LOCK_ID, MIGRATIONS, PostgresWardenStore
 from auth_svc.validate import KeyChecker
 from svc_runtime.clock import Clock, SystemClock
@@ -19,13 +21,20 @@ from svc_runtime.grpc_server import GrpcServer, wait_for_signal
 from svc_runtime.logs import configure_logs, get_logger
 from svc_runtime.paging import PageTokens
 from svc_runtime.postgres import Database
+from svc_runtime.sealing import PARTNER_SECRETS, Sealer
 from svc_runtime.settings import MeshSettings, TelemetrySettings, load_or_exit
 from svc_runtime.tasks import keep_running, running
 from svc_runtime.tracing import configure_telemetry
-from trellis.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
+from trellis.auth.v1 import (
+    auth_service_pb2,
+    auth_service_pb2_grpc,
+    partner_service_pb2,
+    partner_service_pb2_grpc,
+)
 
 SERVICE = "auth_svc"
 SERVICE_NAME = auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"].full_name
+PARTNER_SERVICE = partner_service_pb2.DESCRIPTOR.services_by_name["PartnerService"].full_name
 _log = get_logger(__name__)
 
 
@@ -75,8 +84,10 @@ async def warden(mesh: MeshSettings, settings: AuthSettings, store: WardenStore,
         clock=clock,
         page_tokens=PageTokens(mesh.mesh_secret.get_secret_value(), SERVICE),
     )
-    server = GrpcServer(mesh, service_names=[SERVICE_NAME], validate_key=checker.as_caller)
+    partner_servicer = _partner_servicer(mesh, store, directory, clock, pepper)
+    server = GrpcServer(mesh, service_names=[SERVICE_NAME, PARTNER_SERVICE], validate_key=checker.as_caller)
     server.add(lambda s: auth_service_pb2_grpc.add_AuthServiceServicer_to_server(servicer, s))
+    server.add(lambda s: partner_service_pb2_grpc.add_PartnerServiceServicer_to_server(partner_servicer, s))
     metrics.observe_directory(lambda: directory.revision, lambda: directory.age_seconds, lambda: directory.key_count)
     async with running(
         "follow the directory", keep_running("follow the directory", directory.follow, longest_delay_seconds=2.0)
@@ -89,3 +100,13 @@ async def warden(mesh: MeshSettings, settings: AuthSettings, store: WardenStore,
             # Watches never end by themselves: without this every drain would last its whole time.
             directory.close()
             await server.stop()
+
+
+def _partner_servicer(
+    mesh: MeshSettings, store: PartnerStore, directory: Directory, clock: Clock, pepper: bytes
+) -> PartnerServicer:
+    secret = mesh.mesh_secret.get_secret_value()
+    enrolment = PartnerEnrolment(store, clock, pepper=pepper, sealer=Sealer(secret, PARTNER_SECRETS))
+    return PartnerServicer(
+        store=store, enrolment=enrolment, directory=directory, page_tokens=PageTokens(secret, SERVICE)
+    )

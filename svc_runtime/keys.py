@@ -68,9 +68,13 @@ class PresentedKey:
 
 def new_key(kind: KeyKind, environment: KeyEnvironment) -> str:
     """Make a key from the system's randomness."""
-    body = "".join(secrets.choice(_BASE62) for _ in range(ID_LENGTH + SECRET_LENGTH))
-    start = f"wdn_{kind.value}_{environment.value}_{body}"
-    return start + _check_digits(start)
+    start = f"wdn_{kind.value}_{environment.value}_{random_text(ID_LENGTH + SECRET_LENGTH)}"
+    return start + check_digits(start)
+
+
+def random_text(length: int) -> str:
+    """Return letters and digits from the system's randomness."""
+    return "".join(secrets.choice(_BASE62) for _ in range(length))
 
 
 def parse_key(text: str) -> ParsedKey:
@@ -81,7 +85,7 @@ def parse_key(text: str) -> ParsedKey:
     """
     found = _GENERATED.fullmatch(text)
     if found is not None:
-        if _check_digits(text[:-CRC_LENGTH]) != text[-CRC_LENGTH:]:
+        if check_digits(text[:-CRC_LENGTH]) != text[-CRC_LENGTH:]:
             raise UnauthenticatedError(
                 "the key is mistyped or cut: its check digits do not fit", reason="KEY_MALFORMED"
             )
@@ -114,7 +118,8 @@ def fixed_key_id(hash_: bytes) -> str:
     return hash_[:16].hex()
 
 
-def _check_digits(start: str) -> str:
+def check_digits(start: str) -> str:
+    """Return the six digits that end what begins so, in ASCII."""
     rest = zlib.crc32(start.encode("ascii"))
     digits = []
     for _ in range(CRC_LENGTH):

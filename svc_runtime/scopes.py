@@ -13,6 +13,8 @@ SCOPES = frozenset(
         "keys:write",
         "domains:read",
         "domains:write",
+        "partners:read",
+        "partners:write",
         "audit:read",
     }
 )

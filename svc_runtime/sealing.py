@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+PARTNER_SECRETS = "partner signing secrets"
+"""The purpose that Warden and the gateways share."""
 _VERSION = b"\x01"
 _NONCE_BYTES = 12
 

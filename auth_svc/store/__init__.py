@@ -11,6 +11,7 @@ from auth_svc.directory_update import DirectoryUpdate
 from auth_svc.host import Domain
 from auth_svc.key import Key
 from auth_svc.organization import Organization
+from auth_svc.partner import Partner
 from auth_svc.role import Role
 
 
@@ -31,11 +32,22 @@ class KeyChange:
     act: Act
 
 
+@dataclass(frozen=True, slots=True)
+class PartnerChange:
+    """A partner after a change, and what the audit log says of it."""
+
+    partner: Partner
+    act: Act
+
+
 DecideOrganization: TypeAlias = Callable[[Organization], OrganizationChange | None]
 DecideKey: TypeAlias = Callable[[Key, Sequence[Key]], KeyChange | None]
 """Given a key and every key of its rotation (itself included), says what to change; None: nothing."""
 KeyPosition: TypeAlias = tuple[datetime, str]
 """Creation time and id of the last key of a page."""
+DecidePartner: TypeAlias = Callable[[Partner], PartnerChange | None]
+PartnerPosition: TypeAlias = tuple[datetime, str]
+"""Creation time and id of the last partner of a page."""
 
 
 class Notifications(Protocol):
@@ -49,8 +61,34 @@ class Notifications(Protocol):
         ...
 
 
-class WardenStore(Protocol):
-    """Organisations, keys, tracking domains, roles, and the log of every act on them.
+class PartnerStore(Protocol):
+    """Partners, and the log of every act on them; what ``WardenStore`` promises holds for them too."""
+
+    async def create_partner(self, partner: Partner, act: Act, *, most: int) -> None:
+        """Add a partner.
+
+        Raise NotFoundError for an unknown organisation, FailedPreconditionError where it has ``most`` live ones,
+        AlreadyExistsError when the partner or its token exists.
+        """
+        ...
+
+    async def get_partner(self, organization_id: str, partner_id: str) -> Partner:
+        """Return a partner or raise NotFoundError."""
+        ...
+
+    async def list_partners(
+        self, organization_id: str, *, includes_revoked: bool, after: PartnerPosition | None, limit: int
+    ) -> list[Partner]:
+        """Return up to ``limit`` partners after a position, newest first."""
+        ...
+
+    async def change_partner(self, organization_id: str, partner_id: str, decide: DecidePartner) -> Partner:
+        """Change a partner as ``decide`` says, alone with it; return it after that, or raise NotFoundError."""
+        ...
+
+
+class WardenStore(PartnerStore, Protocol):
+    """Organisations, keys, tracking domains, roles, partners, and the log of every act on them.
 
     - *Atomicity.* A method that takes or decides an act writes the change, the next revision and the audit entry in one
       transaction: all of them or none.

@@ -2,10 +2,8 @@
 
 import contextlib
 import importlib.resources
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
-
-import asyncpg
 
 from auth_svc.audit import Act, AuditEntry
 from auth_svc.directory_update import DirectoryUpdate
@@ -14,27 +12,24 @@ from auth_svc.key import Key
 from auth_svc.organization import Organization, OrganizationStatus
 from auth_svc.role import Role
 from auth_svc.store import DecideKey, DecideOrganization, KeyChange, KeyPosition, Notifications, errors, rows, sql
-from svc_runtime.errors import AlreadyExistsError, NotFoundError
-from svc_runtime.postgres import Connection, Database
+from auth_svc.store.acting import CHANNEL, acting, refusing, take_effect
+from auth_svc.store.partners import CHANGED_PARTNERS, PostgresPartnerStore, partner_from
+from svc_runtime.postgres import Connection
 
-CHANNEL = "warden_directory"
 MIGRATIONS = importlib.resources.files("auth_svc.store").joinpath("migrations")
 LOCK_ID = int.from_bytes(b"warden")
 
 
-class PostgresWardenStore:
+class PostgresWardenStore(PostgresPartnerStore):
     """A ``WardenStore`` in one PostgreSQL database, which any number of replicas may share."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     # Organisations
 
     async def create_organization(self, organization: Organization, act: Act) -> None:
         """Add an organisation. Raise AlreadyExistsError when its id is taken."""
-        async with self._acting() as connection:
-            revision = await _take_effect(connection, act)
-            with _refusing(unique=errors.organization_exists(organization.organization_id)):
+        async with acting(self._database) as connection:
+            revision = await take_effect(connection, act)
+            with refusing(unique=errors.organization_exists(organization.organization_id)):
                 await connection.execute(
                     sql.INSERT_ORGANIZATION,
                     organization.organization_id,
@@ -56,12 +51,12 @@ class PostgresWardenStore:
 
     async def change_organization(self, organization_id: str, decide: DecideOrganization) -> Organization:
         """Change an organisation as ``decide`` says; return it after that, or raise NotFoundError."""
-        async with self._acting() as connection:
+        async with acting(self._database) as connection:
             organization = await _organization(connection, organization_id)
             change = decide(organization)
             if change is None:
                 return organization
-            revision = await _take_effect(connection, change.act)
+            revision = await take_effect(connection, change.act)
             await connection.execute(
                 sql.UPDATE_ORGANIZATION,
                 organization_id,
@@ -75,8 +70,8 @@ class PostgresWardenStore:
 
     async def create_key(self, key: Key, act: Act) -> None:
         """Add a key. Raise NotFoundError for an unknown organisation, AlreadyExistsError when the key exists."""
-        async with self._acting() as connection:
-            revision = await _take_effect(connection, act)
+        async with acting(self._database) as connection:
+            revision = await take_effect(connection, act)
             await _insert_key(connection, key, revision)
 
     async def get_key(self, organization_id: str, key_id: str) -> Key:
@@ -95,13 +90,13 @@ class PostgresWardenStore:
 
     async def change_key(self, organization_id: str, key_id: str, decide: DecideKey) -> KeyChange | None:
         """Change a key as ``decide`` says; return what it decided, or raise NotFoundError."""
-        async with self._acting() as connection:
+        async with acting(self._database) as connection:
             key = await _key(connection, organization_id, key_id)
             chain = await connection.fetch(sql.LIST_ROTATION, organization_id, key.rotation_id)
             change = decide(key, [rows.key_from(row) for row in chain])
             if change is None:
                 return None
-            revision = await _take_effect(connection, change.act)
+            revision = await take_effect(connection, change.act)
             for changed in change.changed:
                 await connection.execute(
                     sql.UPDATE_KEY, changed.key_id, changed.expire_time, changed.revoke_time, revision
@@ -119,9 +114,9 @@ class PostgresWardenStore:
 
     async def add_domain(self, domain: Domain, act: Act) -> None:
         """Add a host. Raise AlreadyExistsError when anybody has it, NotFoundError for an unknown organisation."""
-        async with self._acting() as connection:
-            revision = await _take_effect(connection, act)
-            with _refusing(
+        async with acting(self._database) as connection:
+            revision = await take_effect(connection, act)
+            with refusing(
                 unique=errors.domain_exists(domain.host), foreign=errors.no_organization(domain.organization_id)
             ):
                 await connection.execute(
@@ -138,19 +133,19 @@ class PostgresWardenStore:
 
     async def remove_domain(self, organization_id: str, host: str, act: Act) -> None:
         """Take a host away or raise NotFoundError."""
-        async with self._acting() as connection:
+        async with acting(self._database) as connection:
             if await connection.fetchval(sql.DELETE_DOMAIN, organization_id, host) is None:
                 raise errors.no_domain(host)
-            revision = await _take_effect(connection, act)
+            revision = await take_effect(connection, act)
             await connection.execute(sql.REMEMBER_REMOVED_HOST, host, revision)
 
     # Roles
 
     async def create_role(self, organization_id: str, role: Role, act: Act) -> None:
         """Add a role. Raise AlreadyExistsError when the name is taken, NotFoundError for an unknown organisation."""
-        async with self._acting() as connection:
-            await _take_effect(connection, act)
-            with _refusing(unique=errors.role_exists(role.name), foreign=errors.no_organization(organization_id)):
+        async with acting(self._database) as connection:
+            await take_effect(connection, act)
+            with refusing(unique=errors.role_exists(role.name), foreign=errors.no_organization(organization_id)):
                 await connection.execute(sql.INSERT_ROLE, organization_id, role.name, sorted(role.scopes), act.time)
 
     async def find_role(self, organization_id: str, name: str) -> Role | None:
@@ -189,7 +184,7 @@ class PostgresWardenStore:
             yield listener
 
     async def _read_directory(self, since: int | None) -> DirectoryUpdate:
-        # One snapshot of the database for all five statements.
+        # One snapshot of the database for all the statements.
         async with self._database.transaction(isolation="repeatable_read", is_read_only=True) as connection:
             revision: int = await connection.fetchval(sql.REVISION)
             if since is not None and revision <= since:
@@ -199,6 +194,7 @@ class PostgresWardenStore:
             domains = await connection.fetch(sql.CHANGED_DOMAINS, floor)
             removed = [] if since is None else await connection.fetch(sql.REMOVED_HOSTS, floor)
             organizations = await connection.fetch(sql.CHANGED_ORGANIZATIONS, floor)
+            partners = await connection.fetch(CHANGED_PARTNERS, floor)
         return DirectoryUpdate(
             revision,
             is_snapshot=since is None,
@@ -206,21 +202,8 @@ class PostgresWardenStore:
             domains=tuple((row["host"], row["organization_id"]) for row in domains),
             removed_hosts=tuple(row["host"] for row in removed),
             organizations=tuple((row["organization_id"], OrganizationStatus(row["status"])) for row in organizations),
+            partners=tuple(map(partner_from, partners)),
         )
-
-    @contextlib.asynccontextmanager
-    async def _acting(self) -> AsyncIterator[Connection]:
-        """Lend a transaction that is alone among all that act."""
-        async with self._database.transaction() as connection:
-            await connection.execute(sql.WAIT_FOR_OUR_TURN)
-            yield connection
-
-
-async def _take_effect(connection: Connection, act: Act) -> int:
-    """Write the audit entry, tell the watchers at commit, and return the revision of the act."""
-    await connection.execute(sql.INSERT_AUDIT_ENTRY, *rows.act_values(act))
-    revision: int = await connection.fetchval(sql.NEXT_REVISION, CHANNEL)
-    return revision
 
 
 async def _organization(connection: Connection, organization_id: str) -> Organization:
@@ -238,17 +221,5 @@ async def _key(connection: Connection, organization_id: str, key_id: str) -> Key
 
 
 async def _insert_key(connection: Connection, key: Key, revision: int) -> None:
-    with _refusing(unique=errors.key_exists(key.key_id), foreign=errors.no_organization(key.organization_id)):
+    with refusing(unique=errors.key_exists(key.key_id), foreign=errors.no_organization(key.organization_id)):
         await connection.execute(sql.INSERT_KEY, *rows.key_values(key), revision)
-
-
-@contextlib.contextmanager
-def _refusing(*, unique: AlreadyExistsError, foreign: NotFoundError | None = None) -> Iterator[None]:
-    try:
-        yield
-    except asyncpg.UniqueViolationError:
-        raise unique from None
-    except asyncpg.ForeignKeyViolationError:
-        if foreign is None:
-            raise
-        raise foreign from None

@@ -11,8 +11,18 @@ from auth_svc.directory_update import DirectoryUpdate, KnownKey
 from auth_svc.host import Domain
 from auth_svc.key import Key
 from auth_svc.organization import Organization
+from auth_svc.partner import Partner
 from auth_svc.role import Role, resolve
-from auth_svc.store import DecideKey, DecideOrganization, KeyChange, KeyPosition, Notifications, errors
+from auth_svc.store import (
+    DecideKey,
+    DecideOrganization,
+    DecidePartner,
+    KeyChange,
+    KeyPosition,
+    Notifications,
+    PartnerPosition,
+    errors,
+)
 from svc_runtime.clock import unix_ms
 from svc_runtime.errors import UnavailableError
 
@@ -39,6 +49,7 @@ class MemoryWardenStore:
         self.keys: dict[str, Key] = {}
         self.domains: dict[str, Domain] = {}
         self.roles: dict[tuple[str, str], Role] = {}
+        self.partners: dict[str, Partner] = {}
         self.audit: list[AuditEntry] = []
         self.revision = 0
         self.changed_at: dict[tuple[str, str], int] = {}
@@ -172,6 +183,46 @@ class MemoryWardenStore:
         self.check_reachable()
         return [role for (owner, _), role in sorted(self.roles.items()) if owner == organization_id]
 
+    async def create_partner(self, partner: Partner, act: Act, *, most: int) -> None:
+        await self._check_organization(partner.organization_id)
+        mine = [each for each in self.partners.values() if each.organization_id == partner.organization_id]
+        if sum(each.revoke_time is None for each in mine) >= most:
+            raise errors.too_many_partners(most)
+        taken = {each.token.token_id for each in self.partners.values()}
+        if partner.partner_id in self.partners or partner.token.token_id in taken:
+            raise errors.partner_exists(partner.partner_id)
+        self.partners[partner.partner_id] = partner
+        self._take_effect(act, ("partner", partner.partner_id))
+
+    async def get_partner(self, organization_id: str, partner_id: str) -> Partner:
+        self.check_reachable()
+        partner = self.partners.get(partner_id)
+        if partner is None or partner.organization_id != organization_id:
+            raise errors.no_partner(partner_id)
+        return partner
+
+    async def list_partners(
+        self, organization_id: str, *, includes_revoked: bool, after: PartnerPosition | None, limit: int
+    ) -> list[Partner]:
+        self.check_reachable()
+        mine = [
+            partner
+            for partner in self.partners.values()
+            if partner.organization_id == organization_id
+            and (includes_revoked or partner.revoke_time is None)
+            and (after is None or (partner.create_time, partner.partner_id) < after)
+        ]
+        return sorted(mine, key=lambda partner: (partner.create_time, partner.partner_id), reverse=True)[:limit]
+
+    async def change_partner(self, organization_id: str, partner_id: str, decide: DecidePartner) -> Partner:
+        partner = await self.get_partner(organization_id, partner_id)
+        change = decide(partner)
+        if change is None:
+            return partner
+        self.partners[partner_id] = change.partner
+        self._take_effect(change.act, ("partner", partner_id))
+        return change.partner
+
     async def list_audit_entries(self, organization_id: str, *, before: int | None, limit: int) -> list[AuditEntry]:
         self.check_reachable()
         return [
@@ -229,6 +280,9 @@ class MemoryWardenStore:
                 (organization.organization_id, organization.status)
                 for organization in self.organizations.values()
                 if self.changed_at["organization", organization.organization_id] > since
+            ),
+            partners=tuple(
+                partner for partner in self.partners.values() if self.changed_at["partner", partner.partner_id] > since
             ),
         )
 

@@ -17,6 +17,7 @@ from svc_runtime.rpc_status import error_from_rpc
 from svc_runtime.settings import MeshSettings
 from trellis.auth.v1 import auth_service_pb2 as pb
 from trellis.auth.v1.auth_service_pb2_grpc import AuthServiceStub
+from trellis.auth.v1.partner_service_pb2_grpc import PartnerServiceStub
 
 MESH = MeshSettings(mesh_secret="m" * 32, drain_seconds=5)
 PEPPER = "p" * 32
@@ -65,15 +66,16 @@ async def running_warden(
 async def connected(port: int) -> AsyncIterator["WardenClient"]:
     """Connect to a Warden, without retries: a test wants to see each failure."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield WardenClient(AuthServiceStub(channel), port)
+        yield WardenClient(AuthServiceStub(channel), port, PartnerServiceStub(channel))
 
 
 class WardenClient:
-    """The stub, and what most tests do first."""
+    """The stubs, and what most tests do first."""
 
-    def __init__(self, stub: Any, port: int) -> None:
+    def __init__(self, stub: Any, port: int, partners: Any) -> None:
         self.stub = stub
         self.port = port
+        self.partners = partners
 
     async def organization(self, name: str) -> str:
         """Create an organisation."""

@@ -3,10 +3,11 @@
 import pytest
 
 from tests.contract.auth.memory_store import MemoryWardenStore
+from tests.contract.auth.partner_contract import PartnerStoreContract
 from tests.contract.auth.store_contract import WardenStoreContract
 
 
-class TestMemoryWardenStore(WardenStoreContract):
+class TestMemoryWardenStore(WardenStoreContract, PartnerStoreContract):
     """The contract in memory."""
 
     @pytest.fixture

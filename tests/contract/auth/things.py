@@ -11,6 +11,7 @@ from auth_svc.audit import Act
 from auth_svc.host import Domain
 from auth_svc.key import Key
 from auth_svc.organization import Organization, OrganizationStatus
+from auth_svc.partner import Partner, PartnerToken
 from svc_runtime.keys import KeyEnvironment, KeyKind
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -61,6 +62,24 @@ def a_key(number: int, organization_id: str = "org_a", **changes: Any) -> Key:
         rotation_id=key_id,
     )
     return replace(key, **changes)
+
+
+def a_token(number: int, **changes: Any) -> PartnerToken:
+    token_id = f"{number:022}"
+    return replace(PartnerToken(token_id, hashlib.sha256(token_id.encode()).digest(), "abcd", NOON), **changes)
+
+
+def a_partner(number: int, organization_id: str = "org_a", **changes: Any) -> Partner:
+    """Return the partner of a number: its id sorts by it."""
+    partner = Partner(
+        partner_id=f"ptr_{number:016x}",
+        organization_id=organization_id,
+        name=f"partner {number}",
+        network="cj",
+        token=a_token(number),
+        create_time=NOON + timedelta(minutes=number),
+    )
+    return replace(partner, **changes)
 
 
 def with_check_digits(start: str) -> str:

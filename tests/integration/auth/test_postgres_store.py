@@ -9,6 +9,7 @@ import pytest
 from auth_svc.directory_update import DirectoryUpdate
 from auth_svc.store.postgres import LOCK_ID, MIGRATIONS, PostgresWardenStore
 from svc_runtime.postgres import Database
+from tests.contract.auth.partner_contract import PartnerStoreContract
 from tests.contract.auth.store_contract import WardenStoreContract
 from tests.contract.auth.things import NOON, a_domain, a_key, an_act, an_organization
 
@@ -21,7 +22,7 @@ async def store(dsn: str) -> AsyncIterator[PostgresWardenStore]:
         yield PostgresWardenStore(database)
 
 
-class TestPostgresWardenStore(WardenStoreContract):
+class TestPostgresWardenStore(WardenStoreContract, PartnerStoreContract):
     """The contract on a database."""
 
 

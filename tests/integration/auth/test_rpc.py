@@ -12,8 +12,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from auth_svc.server import open_database
-from auth_svc.store.postgres import PostgresWardenStore
+from auth_svc.store.postgres import MIGRATIONS, PostgresWardenStore
 from svc_runtime.errors import Code, TrellisError
+from svc_runtime.migrations import read_migrations
 from tests.contract.auth.mesh import WardenClient, auth_settings, operator, refusal, running_warden
 from tests.contract.auth.rpc_contract import WardenRpcContract
 from tests.postgres import PostgresServer
@@ -93,7 +94,9 @@ async def test_replicas_that_start_at_once_on_an_empty_database_migrate_it_once(
         await clients[0].organization("org_a")
         connection = await asyncpg.connect(dsn)
         try:
-            assert await connection.fetchval("SELECT count(*) FROM schema_migrations") == 1
+            assert await connection.fetchval("SELECT count(*) FROM schema_migrations") == len(
+                read_migrations(MIGRATIONS)
+            )
         finally:
             await connection.close()
 

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from trellis.auth.v1 import partner_service_pb2 as _partner_service_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -192,6 +193,7 @@ class WatchKeysResponse(_message.Message):
     DOMAINS_FIELD_NUMBER: _builtins.int
     REMOVED_HOSTS_FIELD_NUMBER: _builtins.int
     ORGANIZATIONS_FIELD_NUMBER: _builtins.int
+    PARTNERS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Rises with every change and is at least its Unix time in milliseconds: the first change after an older copy of the
     database was put in place has a higher one than all that was lost.
@@ -218,6 +220,10 @@ class WatchKeysResponse(_message.Message):
     def organizations(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrganizationRecord]:
         """Organisations that are new or changed."""
 
+    @_builtins.property
+    def partners(self) -> _containers.RepeatedCompositeFieldContainer[_partner_service_pb2.PartnerRecord]:
+        """Partners that are new or changed; revoked ones stay."""
+
     def __init__(
         self,
         *,
@@ -228,10 +234,11 @@ class WatchKeysResponse(_message.Message):
         domains: _abc.Iterable[Global___DomainRecord] | None = ...,
         removed_hosts: _abc.Iterable[_builtins.str] | None = ...,
         organizations: _abc.Iterable[Global___OrganizationRecord] | None = ...,
+        partners: _abc.Iterable[_partner_service_pb2.PartnerRecord] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["domains", b"domains", "is_snapshot", b"is_snapshot", "keys", b"keys", "organizations", b"organizations", "removed_hosts", b"removed_hosts", "removed_key_ids", b"removed_key_ids", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["domains", b"domains", "is_snapshot", b"is_snapshot", "keys", b"keys", "organizations", b"organizations", "partners", b"partners", "removed_hosts", b"removed_hosts", "removed_key_ids", b"removed_key_ids", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
