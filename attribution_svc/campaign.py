@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from attribution_svc.claim import Claim, claim_violations
 from attribution_svc.rule import (
     Action,
     Cap,
@@ -54,6 +55,8 @@ class Definition:
     caps: tuple[Cap, ...] = ()
     priority: int = 0
     """The higher wins where two campaigns claim the same event of history."""
+    claim: Claim | None = None
+    """Makes it retroactive."""
 
     @property
     def fallback_campaign_ids(self) -> frozenset[str]:
@@ -76,6 +79,10 @@ class Campaign:
     """Rises by one with every change, from 1."""
     create_time: datetime
     update_time: datetime
+    claim_version: int = 0
+    """Its version whose claim holds over history; 0: none."""
+    restored_version: int = 0
+    """The version whose content this one has, where it was activated again; 0: it was not."""
 
     @property
     def destination_url(self) -> str:
@@ -113,6 +120,8 @@ class CampaignChange:
     status: CampaignStatus | None = None
     define: Callable[[Definition], Definition] | None = None
     """Makes the wanted definition of the present one."""
+    claim: Callable[[Claim | None], Claim] | None = None
+    """Makes the wanted claim of the present one: it is made anew even where it is as before."""
     expected_version: int = 0
     """The version that the caller has seen; 0: do not check."""
 
@@ -147,10 +156,11 @@ def new_campaign(wanted: NewCampaign, *, organization_id: str, minted_id: str, n
         slug=slug,
         name=wanted.name or slug,
         status=wanted.status,
-        definition=wanted.definition,
+        definition=replace(wanted.definition, claim=_begun(wanted.definition.claim, None, now)),
         version=1,
         create_time=now,
         update_time=now,
+        claim_version=1 if wanted.definition.claim else 0,
     )
     violations = []
     if not is_campaign_id(campaign_id):
@@ -166,24 +176,79 @@ def changed(campaign: Campaign, change: CampaignChange, *, now: datetime) -> Cam
     Raise FailedPreconditionError when it is archived or not of the expected version, InvalidArgumentError with every
     violation otherwise.
     """
-    if change.expected_version and change.expected_version != campaign.version:
-        raise FailedPreconditionError(
-            f"campaign {campaign.campaign_id} has version {campaign.version}, not {change.expected_version}"
-        )
+    check_version(campaign, change.expected_version)
     if campaign.status is CampaignStatus.ARCHIVED:
         raise FailedPreconditionError(f"campaign {campaign.campaign_id} is archived, for good")
+    definition = campaign.definition if change.define is None else change.define(campaign.definition)
+    if change.claim is not None:
+        present = definition.claim
+        definition = replace(definition, claim=_begun(change.claim(present), present, now))
     wanted = replace(
         campaign,
         slug=campaign.slug if change.slug is None else change.slug,
         name=campaign.name if change.name is None else change.name,
         status=change.status or campaign.status,
-        definition=campaign.definition if change.define is None else change.define(campaign.definition),
+        definition=definition,
     )
     following = _normalised(wanted, [])
-    if following == campaign:
+    if following == campaign and change.claim is None:
         return campaign
-    # A machine whose clock is behind must not make a campaign younger.
-    return replace(following, version=campaign.version + 1, update_time=max(now, campaign.update_time))
+    is_claimed_anew = change.claim is not None or not _claims_alike(campaign, following)
+    return next_version(following, campaign, now=now, claim_version=None if is_claimed_anew else campaign.claim_version)
+
+
+def check_version(campaign: Campaign, expected: int) -> None:
+    """Raise FailedPreconditionError unless the campaign has the version that a caller has seen; 0 is any."""
+    if expected and expected != campaign.version:
+        raise FailedPreconditionError(f"campaign {campaign.campaign_id} has version {campaign.version}, not {expected}")
+
+
+def require_claim(campaign: Campaign) -> None:
+    """Raise InvalidArgumentError unless a campaign claims something of history."""
+    claim = campaign.definition.claim
+    if claim is None or claim.is_withdrawn:
+        raise InvalidArgumentError.of([Violation("retroactive", "must be true: nothing else changes history")])
+
+
+def next_version(
+    following: Campaign, before: Campaign, *, now: datetime, claim_version: int | None, restored_version: int = 0
+) -> Campaign:
+    """Return ``following`` as the version after ``before``; ``claim_version`` None: it makes a claim of its own."""
+    claim = following.definition.claim
+    version = before.version + 1
+    if claim is None or claim.is_withdrawn:
+        claim_version = 0
+    return replace(
+        following,
+        version=version,
+        # A machine whose clock is behind must not make a campaign younger.
+        update_time=max(now, before.update_time),
+        claim_version=version if claim_version is None else claim_version,
+        restored_version=restored_version,
+    )
+
+
+def _begun(wanted: Claim | None, present: Claim | None, now: datetime) -> Claim | None:
+    """Return a wanted claim with the instant from which it goes on: that at which the campaign became retroactive."""
+    if wanted is None:
+        return None
+    return replace(wanted, forward_start_time=(present and present.forward_start_time) or now, is_withdrawn=False)
+
+
+def _claims_alike(one: Campaign, other: Campaign) -> bool:
+    """Whether two versions claim the same events, with the same marks on them."""
+    return _claimed(one) == _claimed(other)
+
+
+def _claimed(campaign: Campaign) -> tuple[object, ...]:
+    definition, schedule = campaign.definition, campaign.definition.schedule
+    return (
+        definition.claim,
+        campaign.slug,
+        definition.priority,
+        schedule and (schedule.windows, schedule.time_zone),
+        [(rule.rule_id, rule.predicate, rule.action.tags) for rule in definition.rules if not rule.is_disabled],
+    )
 
 
 def _normalised(campaign: Campaign, violations: list[Violation]) -> Campaign:
@@ -206,6 +271,8 @@ def _normalised_definition(wanted: Definition, violations: list[Violation]) -> D
         violations += schedule_violations(wanted.schedule, "schedule")
     violations += cap_violations(wanted.caps, "caps")
     violations += priority_violations(wanted.priority, "priority")
+    if wanted.claim is not None:
+        violations += claim_violations(wanted.claim, "time_range")
     return replace(
         wanted,
         action=wanted.action and normalised_action(wanted.action, "action", violations),

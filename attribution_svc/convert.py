@@ -10,6 +10,8 @@ from attribution_svc.campaign import (
     Definition,
     NewCampaign,
 )
+from attribution_svc.claim import ClaimOrder
+from attribution_svc.convert_claims import claim_from_pb, claim_step_from_pb, claim_to_pb, order_to_pb
 from attribution_svc.convert_rules import (
     POLICY_FROM_PB,
     POLICY_TO_PB,
@@ -24,6 +26,7 @@ from attribution_svc.convert_rules import (
     schedule_from_pb,
     schedule_to_pb,
 )
+from attribution_svc.history import CampaignVersion
 from attribution_svc.routing_feed import RoutingUpdate
 from attribution_svc.rule import Action, Destination, Fallback, ParameterPolicy
 from svc_runtime.errors import InvalidArgumentError, Violation
@@ -62,6 +65,7 @@ def new_campaign_from_pb(request: pb.CreateCampaignRequest) -> NewCampaign:
         schedule=schedule_from_pb(request.schedule) if request.HasField("schedule") else None,
         caps=caps_from_pb(request.caps, violations),
         priority=request.priority,
+        claim=claim_from_pb(request.claim, violations) if request.HasField("claim") else None,
     )
     if violations:
         raise InvalidArgumentError.of(violations)
@@ -90,6 +94,7 @@ def change_from_pb(request: pb.UpdateCampaignRequest) -> CampaignChange:
     if request.HasField("rules"):
         rules = rules_from_pb(request.rules.rules, violations)
         steps.append(lambda present: replace(present, rules=rules))
+    claim = claim_step_from_pb(request.claim, violations) if request.HasField("claim") else None
     if violations:
         raise InvalidArgumentError.of(violations)
     return CampaignChange(
@@ -97,6 +102,7 @@ def change_from_pb(request: pb.UpdateCampaignRequest) -> CampaignChange:
         name=request.name if request.HasField("name") else None,
         status=status,
         define=_all(steps) if steps else None,
+        claim=claim,
         expected_version=request.expected_version,
     )
 
@@ -168,8 +174,13 @@ def status_filter_from_pb(request: pb.ListCampaignsRequest) -> CampaignStatus | 
     return status
 
 
-def campaign_to_pb(campaign: Campaign) -> pb.Campaign:
-    """Write a campaign, its short forms too."""
+def version_to_pb(version: CampaignVersion) -> pb.CampaignVersion:
+    """Write a version."""
+    return pb.CampaignVersion(campaign=campaign_to_pb(version.campaign), actor=version.actor)
+
+
+def campaign_to_pb(campaign: Campaign, order: ClaimOrder | None = None) -> pb.Campaign:
+    """Write a campaign, its short forms too; ``order`` is what became of its claim."""
     definition = campaign.definition
     return pb.Campaign(
         campaign_id=campaign.campaign_id,
@@ -191,6 +202,10 @@ def campaign_to_pb(campaign: Campaign) -> pb.Campaign:
         priority=definition.priority,
         paused_fallback=fallback_to_pb(definition.paused_fallback),
         rules=rules_to_pb(definition.rules),
+        claim=claim_to_pb(definition.claim),
+        claim_version=campaign.claim_version,
+        restored_version=campaign.restored_version,
+        claim_progress=order_to_pb(order),
     )
 
 

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from attribution_svc.campaign import Definition
+from attribution_svc.claim import Claim, ConflictPolicy
 from attribution_svc.rule import (
     Action,
     Cap,
@@ -34,6 +35,7 @@ def definition_to_json(definition: Definition) -> dict[str, Json]:
         "schedule": definition.schedule and _schedule_to_json(definition.schedule),
         "caps": [{"kind": cap.kind.value, "period": cap.period.value, "limit": cap.limit} for cap in definition.caps],
         "priority": definition.priority,
+        "claim": definition.claim and _claim_to_json(definition.claim),
     }
 
 
@@ -48,6 +50,8 @@ def definition_from_json(value: dict[str, Json]) -> Definition:
         schedule=_schedule_from_json(value["schedule"]) if value["schedule"] else None,
         caps=tuple(Cap(CapKind(cap["kind"]), CapPeriod(cap["period"]), cap["limit"]) for cap in value["caps"]),
         priority=value["priority"],
+        # A release that knew no claims wrote none.
+        claim=_claim_from_json(value["claim"]) if value.get("claim") else None,
     )
 
 
@@ -138,6 +142,26 @@ def _schedule_from_json(value: dict[str, Json]) -> Schedule:
             for window in value["windows"]
         ),
         time_zone=value["time_zone"],
+    )
+
+
+def _claim_to_json(claim: Claim) -> dict[str, Json]:
+    return {
+        "start_time": claim.start_time and claim.start_time.isoformat(),
+        "end_time": claim.end_time and claim.end_time.isoformat(),
+        "policy": claim.policy.value,
+        "forward_start_time": claim.forward_start_time and claim.forward_start_time.isoformat(),
+        "is_withdrawn": claim.is_withdrawn,
+    }
+
+
+def _claim_from_json(value: dict[str, Json]) -> Claim:
+    return Claim(
+        start_time=_instant(value["start_time"]),
+        end_time=_instant(value["end_time"]),
+        policy=ConflictPolicy(value["policy"]),
+        forward_start_time=_instant(value["forward_start_time"]),
+        is_withdrawn=value["is_withdrawn"],
     )
 
 

@@ -7,7 +7,7 @@ _meter = metrics.get_meter("attribution_svc")
 campaign_changes = _meter.create_counter(
     "trellis.attribution.campaign_changes",
     unit="{change}",
-    description="Campaigns created and updated; `kind` is create or update.",
+    description="Campaigns created, updated and brought back; `kind` is create, update or activate.",
 )
 routing_watchers = _meter.create_up_down_counter(
     "trellis.attribution.routing_watchers",
@@ -28,4 +28,9 @@ routing_sync_time = _meter.create_gauge(
     "trellis.attribution.routing_sync_time",
     unit="s",
     description="Unix time when this replica last read the routing from PostgreSQL: alert when it stands still.",
+)
+claims_handed_over = _meter.create_counter(
+    "trellis.attribution.claims_handed_over",
+    unit="{order}",
+    description="Claims offered to analytics_svc; `outcome` is taken, waiting (tried again) or refused.",
 )

@@ -62,9 +62,24 @@ class CampaignRegistry:
         campaign = new_campaign(
             wanted, organization_id=organization_id, minted_id=self._mint_id(), now=self._clock.now()
         )
-        await self._check_fallbacks(campaign)
+        await check_fallbacks(self._store, campaign)
         await self._store.insert(campaign, actor=actor)
         campaign_changes.add(1, {"kind": "create"})
+        return campaign
+
+    async def preview_new(self, wanted: NewCampaign, *, organization_id: str) -> Campaign:
+        """Return the campaign that ``create`` would make. Raise as it does, but AlreadyExistsError."""
+        campaign = new_campaign(
+            wanted, organization_id=organization_id, minted_id=self._mint_id(), now=self._clock.now()
+        )
+        await check_fallbacks(self._store, campaign)
+        return campaign
+
+    async def preview_change(self, campaign_id: str, change: CampaignChange, *, organization_id: str) -> Campaign:
+        """Return what ``update`` would make of a campaign. Raise as it does, but AlreadyExistsError."""
+        present = await self.get(campaign_id, organization_id=organization_id)
+        campaign = changed(present, change, now=self._clock.now())
+        await check_fallbacks(self._store, campaign)
         return campaign
 
     async def get(self, campaign_id: str, *, organization_id: str) -> Campaign:
@@ -103,34 +118,33 @@ class CampaignRegistry:
         now = self._clock.now()
         if change.define is not None:
             present = await self._store.get(organization_id, campaign_id)
-            await self._check_fallbacks(changed(present, change, now=now))
+            await check_fallbacks(self._store, changed(present, change, now=now))
         campaign = await self._store.update(
             organization_id, campaign_id, lambda present: changed(present, change, now=now), actor=actor
         )
         campaign_changes.add(1, {"kind": "update"})
         return campaign
 
-    async def _check_fallbacks(self, campaign: Campaign) -> None:
-        """Raise InvalidArgumentError where a campaign hands its traffic to one that is not there, or back to itself.
 
-        Two edits at once can still close a circle: gateways go round none, they stop.
-        """
-        chains: list[tuple[str, ...]] = [
-            (campaign.campaign_id, found) for found in sorted(campaign.definition.fallback_campaign_ids)
-        ]
-        seen = set()
-        while chains:
-            chain = chains.pop()
-            if chain[-1] == campaign.campaign_id:
-                text = f"comes back to where it began: {' -> '.join(chain)}"
-                raise InvalidArgumentError.of([Violation("fallback.campaign_id", text)])
-            if chain[-1] in seen:
-                continue
-            seen.add(chain[-1])
-            try:
-                following = await self._store.get(campaign.organization_id, chain[-1])
-            except NotFoundError as error:
-                raise InvalidArgumentError.of(
-                    [Violation("fallback.campaign_id", f"there is {error.message}")]
-                ) from None
-            chains += [(*chain, found) for found in sorted(following.definition.fallback_campaign_ids)]
+async def check_fallbacks(store: CampaignStore, campaign: Campaign) -> None:
+    """Raise InvalidArgumentError where a campaign hands its traffic to one that is not there, or back to itself.
+
+    Two edits at once can still close a circle: gateways go round none, they stop.
+    """
+    chains: list[tuple[str, ...]] = [
+        (campaign.campaign_id, found) for found in sorted(campaign.definition.fallback_campaign_ids)
+    ]
+    seen = set()
+    while chains:
+        chain = chains.pop()
+        if chain[-1] == campaign.campaign_id:
+            text = f"comes back to where it began: {' -> '.join(chain)}"
+            raise InvalidArgumentError.of([Violation("fallback.campaign_id", text)])
+        if chain[-1] in seen:
+            continue
+        seen.add(chain[-1])
+        try:
+            following = await store.get(campaign.organization_id, chain[-1])
+        except NotFoundError as error:
+            raise InvalidArgumentError.of([Violation("fallback.campaign_id", f"there is {error.message}")]) from None
+        chains += [(*chain, found) for found in sorted(following.definition.fallback_campaign_ids)]

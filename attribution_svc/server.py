@@ -3,13 +3,16 @@
 import asyncio
 from contextlib import AsyncExitStack
 
+from attribution_svc.overlays import RemoteOverlays
 from attribution_svc.reading import Reading
 from attribution_svc.registry import CampaignRegistry
+from attribution_svc.retroactive import Retroactive
 from attribution_svc.routing_feed import RoutingFeed
 from attribution_svc.servicer import AttributionServicer
 from attribution_svc.settings import AttributionSettings
 from attribution_svc.store import UsageStore
 from attribution_svc.store.postgres import PostgresCampaignStore
+from attribution_svc.versions import CampaignVersions
 from svc_runtime.clock import SystemClock
 from svc_runtime.errors import UnavailableError
 from svc_runtime.grpc_client import Credentials, open_channel
@@ -18,7 +21,7 @@ from svc_runtime.key_validator import RemoteKeyValidator
 from svc_runtime.logs import configure_logs, get_logger
 from svc_runtime.paging import PageTokens
 from svc_runtime.settings import MeshSettings, TelemetrySettings, load_or_exit
-from svc_runtime.tasks import running
+from svc_runtime.tasks import keep_running, running
 from svc_runtime.tracing import configure_telemetry
 from trellis.attribution.v1 import attribution_service_pb2, attribution_service_pb2_grpc
 
@@ -52,7 +55,20 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Attr
         reading = Reading(analytics, Credentials(mesh, SERVICE))
         validate_key = RemoteKeyValidator(auth_channel, Credentials(mesh, SERVICE))
         server = GrpcServer(mesh, service_names=[SERVICE_NAME], validate_key=validate_key)
-        servicer = AttributionServicer(registry, feed, store.usage, reading, clock=SystemClock())
+        overlays = RemoteOverlays(analytics, Credentials(mesh, SERVICE))
+        retroactive = Retroactive(store, overlays)
+        await stack.enter_async_context(running("hand claims over", keep_running("hand claims over", retroactive.run)))
+        servicer = AttributionServicer(
+            registry,
+            CampaignVersions(store, tokens, clock=SystemClock()),
+            retroactive,
+            store.claims,
+            overlays,
+            feed,
+            store.usage,
+            reading,
+            clock=SystemClock(),
+        )
         server.add(lambda s: attribution_service_pb2_grpc.add_AttributionServiceServicer_to_server(servicer, s))
         await server.start(settings.listen)
         stack.push_async_callback(server.stop)

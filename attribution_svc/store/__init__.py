@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Protocol
 
 from attribution_svc.campaign import Campaign, CampaignStatus
+from attribution_svc.claim import ClaimOrder
+from attribution_svc.history import CampaignVersion
 from attribution_svc.usage import Exchange
 
 
@@ -61,14 +63,50 @@ class UsageStore(Protocol):
         ...
 
 
+class ClaimStore(Protocol):
+    """The orders that campaigns' versions gave: what history is to be, until analytics_svc has taken it.
+
+    Every method raises UnavailableError while the store is not reachable, and works again by itself once it is.
+    """
+
+    def holding(self, organization_id: str, campaign_id: str) -> AbstractAsyncContextManager[ClaimOrder | None]:
+        """Hold a campaign's order for the time of the block, so that nobody else hands one of it over meanwhile.
+
+        None: it has none that waits, or somebody else holds it. A holder that dies holds nothing any more. A newer
+        version may put its order in the place of the one that is held.
+        """
+        ...
+
+    async def due(self, *, limit: int) -> list[tuple[str, str]]:
+        """Return organisation and campaign of orders that wait and may be tried now, the oldest first."""
+        ...
+
+    async def settle(self, order: ClaimOrder) -> None:
+        """Keep what became of an order: taken, refused, or still waiting for a while, and why.
+
+        Where a newer version has put its order in its place, nothing is kept: that one waits.
+        """
+        ...
+
+    async def orders(self, organization_id: str, campaign_ids: Sequence[str]) -> dict[str, ClaimOrder]:
+        """Return the orders of campaigns, by campaign."""
+        ...
+
+
 class CampaignStore(Protocol):
     """Campaigns of all organisations.
 
     Every method raises UnavailableError while the store is not reachable, and works again by itself once it is.
-    Every change is one transaction: the campaign, a copy of the new version with its actor, and a new revision. A
+    Every change is one transaction: the campaign, a copy of the new version with its actor, a new revision, and, where
+    another claim is to hold than before, the order for it, which takes the place of the campaign's earlier one. A
     version that was written is never changed again. Revisions become visible in their order: whoever sees one, sees
     all before it.
     """
+
+    @property
+    def claims(self) -> ClaimStore:
+        """The orders, in the same store."""
+        ...
 
     async def insert(self, campaign: Campaign, *, actor: str) -> None:
         """Add a campaign.
@@ -99,6 +137,23 @@ class CampaignStore(Protocol):
         when it raises, nothing is written and the error passes through. Raise NotFoundError as ``get`` does and
         AlreadyExistsError as ``insert`` does.
         """
+        ...
+
+    async def versions(
+        self, organization_id: str, campaign_id: str, *, before: int | None, limit: int
+    ) -> list[CampaignVersion]:
+        """Return up to ``limit`` versions of a campaign, newest first, below ``before``.
+
+        Raise NotFoundError as ``get`` does.
+        """
+        ...
+
+    async def version(self, organization_id: str, campaign_id: str, version: int) -> CampaignVersion:
+        """Return a version of a campaign; raise NotFoundError as ``get`` does, or when it never had it."""
+        ...
+
+    async def ids_below(self, organization_id: str, priority: int, *, limit: int) -> list[str]:
+        """Return up to ``limit`` campaigns of an organisation, archived ones too, whose priority is below, by id."""
         ...
 
     async def routing_snapshot(self) -> Routing:

@@ -10,7 +10,9 @@ import asyncpg
 
 from attribution_svc.campaign import Campaign, CampaignStatus, no_such_campaign
 from attribution_svc.definition import definition_from_json, definition_to_json
+from attribution_svc.history import CampaignVersion, no_such_version
 from attribution_svc.store import Position, Routing
+from attribution_svc.store.claims import PostgresClaimStore, order_claim
 from attribution_svc.store.usage import PostgresUsageStore
 from svc_runtime.errors import AlreadyExistsError
 from svc_runtime.logs import get_logger
@@ -20,8 +22,10 @@ CHANNEL = "trellis_routing"
 MIGRATION_LOCK = 7_305_003
 """Advisory lock of attribution_svc's migrations."""
 
+_HIGHEST_VERSION = 2**31 - 1
+"""Of an integer column; no campaign comes this far."""
 _COLUMNS = """c.organization_id, c.campaign_id, c.slug, c.name, c.status, c.definition, c.version, c.create_time,
-    c.update_time"""
+    c.update_time, c.claim_version, c.restored_version"""
 
 # A copy of the database that goes its own way has another cluster, another timeline or another number in its cluster:
 # restored from a dump, restored to a point in time, promoted from a standby.
@@ -38,21 +42,24 @@ WHERE incarnation <> $1
 _INSERT = """
 WITH next AS (UPDATE routing_state SET revision = revision + 1 RETURNING revision)
 INSERT INTO campaigns (organization_id, campaign_id, slug, name, status, destination_url, parameter_policy,
-                       fallback_url, version, create_time, update_time, definition, revision)
-SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, next.revision FROM next
+                       fallback_url, version, create_time, update_time, definition, claim_version, restored_version,
+                       revision)
+SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, next.revision FROM next
 """
 _UPDATE = """
 WITH next AS (UPDATE routing_state SET revision = revision + 1 RETURNING revision)
 UPDATE campaigns
 SET slug = $3, name = $4, status = $5, destination_url = $6, parameter_policy = $7, fallback_url = $8, version = $9,
-    create_time = $10, update_time = $11, definition = $12, revision = next.revision
+    create_time = $10, update_time = $11, definition = $12, claim_version = $13, restored_version = $14,
+    revision = next.revision
 FROM next WHERE organization_id = $1 AND campaign_id = $2
 """
 _INSERT_VERSION = """
 INSERT INTO campaign_versions (organization_id, campaign_id, version, slug, name, status, destination_url,
-                               parameter_policy, fallback_url, definition, actor, version_time)
+                               parameter_policy, fallback_url, definition, actor, version_time, claim_version,
+                               restored_version)
 SELECT organization_id, campaign_id, version, slug, name, status, destination_url, parameter_policy, fallback_url,
-       definition, $3, update_time
+       definition, $3, update_time, claim_version, restored_version
 FROM campaigns WHERE organization_id = $1 AND campaign_id = $2
 """
 _LIST = f"""
@@ -63,6 +70,20 @@ WHERE c.organization_id = $1
 ORDER BY c.create_time DESC, c.campaign_id DESC LIMIT $5
 """  # noqa: S608 - the columns are ours
 _GET = f"SELECT {_COLUMNS} FROM campaigns c WHERE c.organization_id = $1 AND c.campaign_id = $2"  # noqa: S608 - as above
+# The versions of a release without definitions have a destination, a policy and a fallback.
+_VERSIONS = """
+SELECT v.organization_id, v.campaign_id, v.slug, v.name, v.status, v.version, c.create_time,
+       v.version_time AS update_time, v.claim_version, v.restored_version, v.actor,
+       coalesce(v.definition, definition_of(v.destination_url, v.parameter_policy, v.fallback_url)) AS definition
+FROM campaign_versions v JOIN campaigns c USING (organization_id, campaign_id)
+WHERE v.organization_id = $1 AND v.campaign_id = $2
+"""
+_VERSION_PAGE = _VERSIONS + " AND v.version < coalesce($3::integer, 2147483647) ORDER BY v.version DESC LIMIT $4"
+_VERSION = _VERSIONS + " AND v.version = $3"
+_IDS_BELOW = """
+SELECT campaign_id FROM campaigns
+WHERE organization_id = $1 AND (definition ->> 'priority')::integer < $2 ORDER BY campaign_id LIMIT $3
+"""
 # State and campaigns in one statement: of one moment.
 _SNAPSHOT = f"""
 SELECT s.epoch, s.revision AS newest, c.revision, {_COLUMNS}
@@ -99,10 +120,17 @@ class PostgresCampaignStore:
         """The counts against caps, in the same database."""
         return PostgresUsageStore(self._database)
 
+    @property
+    def claims(self) -> PostgresClaimStore:
+        """See ``CampaignStore.claims``."""
+        return PostgresClaimStore(self._database)
+
     async def insert(self, campaign: Campaign, *, actor: str) -> None:
         """See ``CampaignStore.insert``."""
         async with self._database.transaction() as connection:
             await _write(connection, _INSERT, campaign, actor)
+            if campaign.claim_version:
+                await order_claim(connection, campaign, actor)
 
     async def get(self, organization_id: str, campaign_id: str) -> Campaign:
         """See ``CampaignStore.get``."""
@@ -135,7 +163,35 @@ class PostgresCampaignStore:
             following = change(present)
             if following is not present:
                 await _write(connection, _UPDATE, following, actor)
+                if following.claim_version != present.claim_version:
+                    await order_claim(connection, following, actor)
         return following
+
+    async def versions(
+        self, organization_id: str, campaign_id: str, *, before: int | None, limit: int
+    ) -> list[CampaignVersion]:
+        """See ``CampaignStore.versions``."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_VERSION_PAGE, organization_id, campaign_id, before, limit)
+        if not rows and before is None:
+            raise no_such_campaign(campaign_id)
+        return [CampaignVersion(_campaign(row), row["actor"]) for row in rows]
+
+    async def version(self, organization_id: str, campaign_id: str, version: int) -> CampaignVersion:
+        """See ``CampaignStore.version``."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_VERSION, organization_id, campaign_id, min(version, _HIGHEST_VERSION))
+            if row is None and await connection.fetchrow(_GET, organization_id, campaign_id) is None:
+                raise no_such_campaign(campaign_id)
+        if row is None:
+            raise no_such_version(campaign_id, version)
+        return CampaignVersion(_campaign(row), row["actor"])
+
+    async def ids_below(self, organization_id: str, priority: int, *, limit: int) -> list[str]:
+        """See ``CampaignStore.ids_below``."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_IDS_BELOW, organization_id, priority, limit)
+        return [row["campaign_id"] for row in rows]
 
     async def routing_snapshot(self) -> Routing:
         """See ``CampaignStore.routing_snapshot``."""
@@ -185,6 +241,8 @@ async def _write(connection: Connection, statement: str, campaign: Campaign, act
             campaign.create_time,
             campaign.update_time,
             json.dumps(definition_to_json(campaign.definition)),
+            campaign.claim_version,
+            campaign.restored_version,
         )
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name == "campaigns_slug":
@@ -207,6 +265,8 @@ def _campaign(row: asyncpg.Record) -> Campaign:
         version=row["version"],
         create_time=row["create_time"],
         update_time=row["update_time"],
+        claim_version=row["claim_version"],
+        restored_version=row["restored_version"],
     )
 
 

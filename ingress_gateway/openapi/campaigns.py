@@ -31,7 +31,7 @@ _POLICY_MEANING = (
 )
 _FALLBACK_MEANING = "Where traffic goes while the campaign is paused; empty: a 404 page."
 
-_EXAMPLE: Json = {
+EXAMPLE: Json = {
     "campaign_id": "summer_sale",
     "slug": "summer_sale",
     "name": "Summer sale",
@@ -55,12 +55,41 @@ _EXAMPLE: Json = {
     "schedule": None,
     "caps": [],
     "priority": 0,
+    "retroactive": False,
+    "operation_id": "",
+    "claim": None,
     "version": 1,
+    "restored_version": None,
     "create_time": "2026-11-03T10:00:00.123456Z",
     "update_time": "2026-11-03T10:00:00.123456Z",
     "tracking_urls": ["https://track.acmecorp.com/in/summer_sale"],
 }
-_CHANGEABLE: Json = {
+_REVENUE = [{"currency": "USD", "amount": 127840.50}]
+PREVIEW_EXAMPLE: Json = {
+    "campaign_id": "tiktok_organic_q2_2024",
+    "version": 1,
+    "event_count": 15888,
+    "click_count": 15420,
+    "user_count": 12350,
+    "conversion_count": 468,
+    "revenue": _REVENUE,
+    "missing_field_count": 0,
+    "kept_by_others_count": 0,
+    "taken_from": [{"campaign_id": None, "event_count": 15888, "conversion_count": 468}],
+    "rules": [{"rule_id": "r1", "event_count": 15888}],
+    "days": [
+        {
+            "day": "2024-03-01",
+            "event_count": 15888,
+            "click_count": 15420,
+            "conversion_count": 468,
+            "revenue": _REVENUE,
+        }
+    ],
+    "samples": [],
+    "watermark": "2026-11-03T10:00:00Z",
+}
+CHANGEABLE: Json = {
     "slug": text(f"The part of the link after `/in/`: {_SLUG_FORM}. Unique among campaigns that are not archived."),
     "name": text("For people, 1 to 200 characters."),
     "destination_url": text(f"Where the campaign sends: {_URL_FORM}."),
@@ -75,6 +104,17 @@ _CHANGEABLE: Json = {
     "schedule": nullable("Schedule", "When it runs."),
     "caps": listing(ref("Cap"), "At most 20; all hold.", maxItems=20),
     "priority": number("The higher wins where two campaigns claim the same event of history."),
+}
+CLAIMABLE: Json = {
+    "retroactive": {
+        "type": "boolean",
+        "description": "True: it claims what its rules match in history, and what no link takes from now on.",
+    },
+    "time_range": ref("ClaimedTime"),
+    "conflict_policy": text(
+        "`unattributed`: only events that no campaign has. `by_priority`: those of campaigns of a lower priority too.",
+        enum=["unattributed", "by_priority"],
+    ),
 }
 _DESTINATION: Json = {
     "destination_id": text("Its id in the action; `d1`, `d2`… where none is given."),
@@ -188,7 +228,17 @@ SCHEMAS: Json = {
             "schedule": nullable("Schedule", "When it runs; null: always."),
             "caps": listing(ref("Cap"), "What bounds it."),
             "priority": number("The higher wins where two campaigns claim the same event of history."),
+            "retroactive": {
+                "type": "boolean",
+                "description": "It claims traffic of history, and what no link takes from then on.",
+            },
+            "operation_id": text("The work on history that its last claim, or its undo, is; empty: none yet."),
+            "claim": nullable("CampaignClaim", "What it claims of history; null where it was never retroactive."),
             "version": number("Rises by one with every change, from 1. The `ETag` is the same in quotes.", minimum=1),
+            "restored_version": {
+                "type": ["integer", "null"],
+                "description": "The version whose content this one has, where it was activated again.",
+            },
             "create_time": instant("When it was created."),
             "update_time": instant("When it was changed last."),
             "tracking_urls": listing(
@@ -197,12 +247,39 @@ SCHEMAS: Json = {
             ),
         },
     ),
+    "CampaignClaim": record(
+        "What a campaign claims of the traffic that it did not route.",
+        {
+            "time_range": record(
+                "When it was received.",
+                {
+                    "start": instant("First instant; null: any.", is_nullable=True),
+                    "end": instant("First instant after it; null: none.", is_nullable=True),
+                },
+            ),
+            "conflict_policy": text("Whose events it may take.", enum=["unattributed", "by_priority"]),
+            "forward_start_time": instant("It claims what is received from then on too.", is_nullable=True),
+            "is_withdrawn": {"type": "boolean", "description": "It was undone, and claims nothing."},
+            "version": number("The campaign's version whose claim holds; 0: none."),
+            "state": text(
+                "`waiting`: kept, and offered to analytics_svc until it takes it. `taken`: `operation_id` says how far "
+                "it is. `refused`: `error` says why.",
+                enum=["waiting", "taken", "refused", "unknown"],
+            ),
+            "error": text("Why it was refused, or still waits; empty otherwise."),
+        },
+    ),
     "CampaignPage": page("campaigns", "Campaign", "A page of campaigns, newest first."),
     "NewCampaign": wish(
         "A campaign to be. `destination_url` (or `destination`), `action` or `rules` is required.",
         {
             "campaign_id": text("The wanted id: 1 to 64 of `A-Z a-z 0-9 _ -`. One is made where none is given."),
-            **_CHANGEABLE,
+            **CHANGEABLE,
+            **CLAIMABLE,
+            "dry_run": {
+                "type": "boolean",
+                "description": "With `retroactive`: say what it would change, and make nothing.",
+            },
             "status": text("`active` where none is given.", enum=["active", "paused"]),
         },
     )
@@ -210,7 +287,8 @@ SCHEMAS: Json = {
     "CampaignChange": wish(
         "What is to be otherwise; what is left out stays.",
         {
-            **_CHANGEABLE,
+            **CHANGEABLE,
+            **CLAIMABLE,
             "status": text("`paused`, `active` again, or `archived` for good.", **_STATUS),
             "expected_version": number(
                 "The version that you have seen: 409 when it is another by now.", minimum=1, maximum=2**32 - 1
@@ -218,7 +296,7 @@ SCHEMAS: Json = {
         },
     ),
 }
-_ID = path("campaign_id", "The campaign's id.", "summer_sale")
+ID = path("campaign_id", "The campaign's id.", "summer_sale")
 
 PATHS: Json = {
     "/api/v1/campaigns": {
@@ -233,7 +311,7 @@ PATHS: Json = {
                 query("status", {"type": "string", **_STATUS}, "Only those of this status."),
             ],
             answers={
-                "200": json_answer("A page.", ref("CampaignPage"), {"campaigns": [_EXAMPLE], "next_page_token": ""})
+                "200": json_answer("A page.", ref("CampaignPage"), {"campaigns": [EXAMPLE], "next_page_token": ""})
             },
         ),
         "post": api(
@@ -241,13 +319,18 @@ PATHS: Json = {
             "create_campaign",
             TAG,
             "Create a campaign",
-            "It is live in every gateway within 2 seconds.",
+            "It is live in every gateway within 2 seconds. With `retroactive` it claims history too: the work is the "
+            "operation `operation_id`. With `dry_run` as well nothing is made, and the answer says what it would "
+            "change.",
             body=json_body(
                 ref("NewCampaign"),
                 {"campaign_id": "winter_sale", "destination_url": "https://shop.acmecorp.com/winter-sale"},
             ),
-            answers={"201": json_answer("Created.", ref("Campaign"), _EXAMPLE, "ETag", "Location")},
-            problems=("Conflict",),
+            answers={
+                "200": json_answer("With `dry_run`: what it would change.", ref("CampaignPreview"), PREVIEW_EXAMPLE),
+                "201": json_answer("Created.", ref("Campaign"), EXAMPLE, "ETag", "Location"),
+            },
+            problems=("Conflict", "QueryLimit"),
         ),
     },
     "/api/v1/campaigns/{campaign_id}": {
@@ -257,8 +340,8 @@ PATHS: Json = {
             TAG,
             "Read a campaign",
             "Archived ones too.",
-            parameters=[_ID],
-            answers={"200": json_answer("The campaign.", ref("Campaign"), _EXAMPLE, "ETag")},
+            parameters=[ID],
+            answers={"200": json_answer("The campaign.", ref("Campaign"), EXAMPLE, "ETag")},
             problems=("NotFound",),
         ),
         "patch": api(
@@ -268,11 +351,11 @@ PATHS: Json = {
             "Change a campaign",
             "Changes what is given; pauses, resumes or archives by `status`. The change is live in every gateway "
             "within 2 seconds. With `If-Match` or `expected_version` it happens only if nobody else changed it since.",
-            parameters=[_ID, header("If-Match", "The `ETag` that you have seen, or `*`.", example='"1"')],
+            parameters=[ID, header("If-Match", "The `ETag` that you have seen, or `*`.", example='"1"')],
             body=json_body(ref("CampaignChange"), {"status": "paused"}),
             answers={
                 "200": json_answer(
-                    "The campaign after it.", ref("Campaign"), {**_EXAMPLE, "status": "paused", "version": 2}, "ETag"
+                    "The campaign after it.", ref("Campaign"), {**EXAMPLE, "status": "paused", "version": 2}, "ETag"
                 )
             },
             problems=("NotFound", "Conflict"),

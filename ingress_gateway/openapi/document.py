@@ -5,6 +5,7 @@ from ingress_gateway.openapi import (
     access,
     analytics,
     attribution,
+    campaign_history,
     campaigns,
     capture,
     mappings,
@@ -65,7 +66,7 @@ _HEADERS = {
 
 def openapi_document() -> Json:
     """Return the OpenAPI document of the gateway."""
-    groups = (capture, campaigns, stored_events, analytics, attribution, sql, mappings, access, about)
+    groups = (capture, campaigns, campaign_history, stored_events, analytics, attribution, sql, mappings, access, about)
     return {
         "openapi": "3.1.0",
         "info": {

@@ -20,6 +20,7 @@ from ingress_gateway.routes.campaign_json import (
     rules_given,
     schedule_given,
 )
+from ingress_gateway.routes.claim_json import claim_given, claim_view, preview_view
 from trellis.attribution.v1 import attribution_service_pb2 as pb
 from trellis.attribution.v1 import rule_pb2
 
@@ -36,28 +37,40 @@ _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 async def create_campaign(call: Call) -> web.StreamResponse:
-    """Create a campaign; 201 with where it is."""
+    """Create a campaign; 201 with where it is. With ``dry_run`` say what a retroactive one would change."""
     api = ApiCall(call, "campaigns:write")
     with await api.body() as given:
-        request = pb.CreateCampaignRequest(
-            campaign_id=given.text("campaign_id") or "",
-            slug=given.text("slug") or "",
-            name=given.text("name") or "",
-            status=given.choice("status", STATUSES) or pb.CAMPAIGN_STATUS_UNSPECIFIED,
-            destination_url=_destination(given, is_required=not (given.has("rules") or given.has("action"))) or "",
-            parameter_policy=given.choice("parameter_policy", POLICIES) or rule_pb2.PARAMETER_POLICY_UNSPECIFIED,
-            fallback_url=given.text("fallback_url") or "",
-            action=action_given(given, "action"),
-            expired_fallback=fallback_given(given, "expired_fallback"),
-            over_cap_fallback=fallback_given(given, "over_cap_fallback"),
-            schedule=schedule_given(given),
-            caps=caps_given(given),
-            priority=_priority(given) or 0,
-            paused_fallback=fallback_given(given, "paused_fallback"),
-            rules=rules_given(given),
-        )
+        request = _wanted(given)
+        is_dry_run = given.flag("dry_run")
+        if is_dry_run and not request.HasField("claim"):
+            given.refuse("dry_run", "is for a campaign that is retroactive: say `retroactive`: true")
+    if is_dry_run:
+        return await respond_preview(api, pb.PreviewCampaignRequest(campaign=request))
     campaign = (await api.ask(api.attribution.CreateCampaign, request)).campaign
-    return _respond(api, campaign, status=201, headers={"Location": f"/api/v1/campaigns/{campaign.campaign_id}"})
+    return respond_campaign(
+        api, campaign, status=201, headers={"Location": f"/api/v1/campaigns/{campaign.campaign_id}"}
+    )
+
+
+def _wanted(given: Given) -> pb.CreateCampaignRequest:
+    return pb.CreateCampaignRequest(
+        campaign_id=given.text("campaign_id") or "",
+        slug=given.text("slug") or "",
+        name=given.text("name") or "",
+        status=given.choice("status", STATUSES) or pb.CAMPAIGN_STATUS_UNSPECIFIED,
+        destination_url=_destination(given, is_required=not (given.has("rules") or given.has("action"))) or "",
+        parameter_policy=given.choice("parameter_policy", POLICIES) or rule_pb2.PARAMETER_POLICY_UNSPECIFIED,
+        fallback_url=given.text("fallback_url") or "",
+        action=action_given(given, "action"),
+        expired_fallback=fallback_given(given, "expired_fallback"),
+        over_cap_fallback=fallback_given(given, "over_cap_fallback"),
+        schedule=schedule_given(given),
+        caps=caps_given(given),
+        priority=_priority(given) or 0,
+        paused_fallback=fallback_given(given, "paused_fallback"),
+        rules=rules_given(given),
+        claim=claim_given(given),
+    )
 
 
 async def list_campaigns(call: Call) -> web.StreamResponse:
@@ -72,7 +85,7 @@ async def list_campaigns(call: Call) -> web.StreamResponse:
     page = await api.ask(api.attribution.ListCampaigns, request)
     return respond_json(
         {
-            "campaigns": [_campaign(api, campaign) for campaign in page.campaigns],
+            "campaigns": [campaign_view(api, campaign) for campaign in page.campaigns],
             "next_page_token": page.next_page_token,
         }
     )
@@ -83,34 +96,62 @@ async def get_campaign(call: Call) -> web.StreamResponse:
     api = ApiCall(call, "campaigns:read")
     with api.query():
         request = pb.GetCampaignRequest(campaign_id=api.path("campaign_id"))
-    return _respond(api, (await api.ask(api.attribution.GetCampaign, request)).campaign)
+    return respond_campaign(api, (await api.ask(api.attribution.GetCampaign, request)).campaign)
 
 
 async def update_campaign(call: Call) -> web.StreamResponse:
     """Change what is given; with ``If-Match`` or ``expected_version`` only if nobody else did meanwhile."""
     api = ApiCall(call, "campaigns:write")
     with await api.body() as given:
+        request = _change(api, given)
+        request.MergeFrom(pb.UpdateCampaignRequest(claim=claim_given(given)))
+    return respond_campaign(api, (await api.ask(api.attribution.UpdateCampaign, request)).campaign)
+
+
+async def preview_campaign(call: Call) -> web.StreamResponse:
+    """Say what a campaign, changed as given, would change of history. Nothing is kept."""
+    api = ApiCall(call, "campaigns:read")
+    with await api.body(is_optional=True) as given:
+        request = _change(api, given)
+        request.MergeFrom(pb.UpdateCampaignRequest(claim=claim_given(given, is_retroactive=True)))
+    return await respond_preview(api, pb.PreviewCampaignRequest(change=request))
+
+
+async def apply_campaign(call: Call) -> web.StreamResponse:
+    """Let a campaign claim history by its rules, anew if it did before."""
+    api = ApiCall(call, "campaigns:write")
+    with await api.body(is_optional=True) as given:
         request = pb.UpdateCampaignRequest(
             campaign_id=api.path("campaign_id"),
-            slug=given.text("slug"),
-            name=given.text("name"),
-            status=given.choice("status", STATUSES),
-            destination_url=_destination(given),
-            parameter_policy=given.choice("parameter_policy", POLICIES),
-            fallback_url=given.text("fallback_url"),
-            expected_version=_expected_version(call, given),
-            action=action_given(given, "action"),
-            expired_fallback=fallback_given(given, "expired_fallback"),
-            over_cap_fallback=fallback_given(given, "over_cap_fallback"),
-            schedule=schedule_given(given),
-            priority=_priority(given),
-            paused_fallback=fallback_given(given, "paused_fallback"),
+            claim=claim_given(given, is_retroactive=True),
+            expected_version=expected_version(call, given),
         )
-        if (caps := caps_given(given)) is not None:
-            request.caps.CopyFrom(pb.CapList(caps=caps))
-        if (rules := rules_given(given)) is not None:
-            request.rules.CopyFrom(pb.RuleList(rules=rules))
-    return _respond(api, (await api.ask(api.attribution.UpdateCampaign, request)).campaign)
+    campaign = (await api.ask(api.attribution.UpdateCampaign, request)).campaign
+    return respond_campaign(api, campaign, status=202)
+
+
+def _change(api: ApiCall, given: Given) -> pb.UpdateCampaignRequest:
+    request = pb.UpdateCampaignRequest(
+        campaign_id=api.path("campaign_id"),
+        slug=given.text("slug"),
+        name=given.text("name"),
+        status=given.choice("status", STATUSES),
+        destination_url=_destination(given),
+        parameter_policy=given.choice("parameter_policy", POLICIES),
+        fallback_url=given.text("fallback_url"),
+        expected_version=expected_version(api.call, given),
+        action=action_given(given, "action"),
+        expired_fallback=fallback_given(given, "expired_fallback"),
+        over_cap_fallback=fallback_given(given, "over_cap_fallback"),
+        schedule=schedule_given(given),
+        priority=_priority(given),
+        paused_fallback=fallback_given(given, "paused_fallback"),
+    )
+    if (caps := caps_given(given)) is not None:
+        request.caps.CopyFrom(pb.CapList(caps=caps))
+    if (rules := rules_given(given)) is not None:
+        request.rules.CopyFrom(pb.RuleList(rules=rules))
+    return request
 
 
 def _priority(given: Given) -> int | None:
@@ -130,7 +171,7 @@ def _destination(given: Given, *, is_required: bool = False) -> str | None:
     return short if url is None else url
 
 
-def _expected_version(call: Call, given: Given) -> int:
+def expected_version(call: Call, given: Given) -> int:
     """Return the version that the client has seen, or 0 when it does not say."""
     expected = given.number("expected_version", 1, _LARGEST_VERSION) or 0
     if_match = call.arrival.headers.get("If-Match", "*").strip()
@@ -146,15 +187,24 @@ def _expected_version(call: Call, given: Given) -> int:
     return expected
 
 
-def _respond(
+def respond_campaign(
     api: ApiCall, campaign: pb.Campaign, *, status: int = 200, headers: dict[str, str] | None = None
 ) -> web.Response:
+    """Answer with a campaign; its version is the entity tag."""
     return respond_json(
-        _campaign(api, campaign), status=status, headers={"ETag": f'"{campaign.version}"', **(headers or {})}
+        campaign_view(api, campaign), status=status, headers={"ETag": f'"{campaign.version}"', **(headers or {})}
     )
 
 
-def _campaign(api: ApiCall, campaign: pb.Campaign) -> dict[str, Any]:
+async def respond_preview(api: ApiCall, request: pb.PreviewCampaignRequest) -> web.Response:
+    """Ask what a campaign would change of history, and answer with it."""
+    seconds = api.call.gateway.settings.query_seconds
+    answer = await api.ask(api.attribution.PreviewCampaign, request, seconds=seconds)
+    return respond_json(preview_view(answer.campaign, answer.preview))
+
+
+def campaign_view(api: ApiCall, campaign: pb.Campaign) -> dict[str, Any]:
+    """Write a campaign."""
     return {
         "campaign_id": campaign.campaign_id,
         "slug": campaign.slug,
@@ -164,7 +214,9 @@ def _campaign(api: ApiCall, campaign: pb.Campaign) -> dict[str, Any]:
         "parameter_policy": POLICY_WORDS.get(campaign.parameter_policy, "unknown"),
         "fallback_url": campaign.fallback_url,
         **definition_json(campaign),
+        **claim_view(campaign),
         "version": campaign.version,
+        "restored_version": campaign.restored_version or None,
         "create_time": timestamp_text(campaign.create_time),
         "update_time": timestamp_text(campaign.update_time),
         "tracking_urls": _tracking_urls(api, campaign),

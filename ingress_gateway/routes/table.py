@@ -3,6 +3,7 @@
 from ingress_gateway.app import Handler, HttpRoute
 from ingress_gateway.routes import (
     audit,
+    campaign_versions,
     campaigns,
     docs,
     domains,
@@ -41,6 +42,15 @@ def routes() -> list[HttpRoute]:
         HttpRoute(("POST",), "/api/v1/campaigns", campaigns.create_campaign),
         HttpRoute(_READ, "/api/v1/campaigns/{campaign_id}", campaigns.get_campaign),
         HttpRoute(("PATCH",), "/api/v1/campaigns/{campaign_id}", campaigns.update_campaign),
+        HttpRoute(("POST",), "/api/v1/campaigns/{campaign_id}:preview", campaigns.preview_campaign),
+        HttpRoute(("POST",), "/api/v1/campaigns/{campaign_id}:apply", campaigns.apply_campaign),
+        HttpRoute(_READ, "/api/v1/campaigns/{campaign_id}/versions", campaign_versions.list_versions),
+        HttpRoute(_READ, "/api/v1/campaigns/{campaign_id}/versions/{version}", campaign_versions.get_version),
+        HttpRoute(
+            ("POST",),
+            "/api/v1/campaigns/{campaign_id}/versions/{version}:activate",
+            campaign_versions.activate_version,
+        ),
         HttpRoute(_READ, "/api/v1/events", stored_events.list_events),
         HttpRoute(_READ, "/api/v1/events/{event_id}", stored_events.get_event),
         HttpRoute(_READ, "/api/v1/events/{event_id}/raw", stored_events.get_raw_event),

@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from attribution_svc.campaign import Campaign, CampaignStatus, no_such_campaign
+from attribution_svc.claim import ClaimOrder, OrderState
+from attribution_svc.history import CampaignVersion, no_such_version
 from attribution_svc.store import Position, Routing
 from attribution_svc.usage import Exchange, Window
 from svc_runtime.errors import AlreadyExistsError, UnavailableError
@@ -37,7 +39,9 @@ class MemoryCampaignStore:
         self.epoch = 1
         self.revision = 0
         self._campaigns: dict[tuple[str, str], tuple[int, Campaign]] = {}
+        self._versions: dict[tuple[str, str], list[CampaignVersion]] = {}
         self._listeners: list[MemoryWakeups] = []
+        self.claims = MemoryClaimStore()
 
     def stop(self) -> None:
         """Be down, and cut everybody's wake-ups."""
@@ -60,7 +64,9 @@ class MemoryCampaignStore:
         self._check_up()
         if (campaign.organization_id, campaign.campaign_id) in self._campaigns:
             raise AlreadyExistsError(f"there is a campaign {campaign.campaign_id!r} already")
-        self._put(campaign)
+        self._put(campaign, actor)
+        if campaign.claim_version:
+            self.claims.put(campaign, actor)
 
     async def get(self, organization_id: str, campaign_id: str) -> Campaign:
         """See ``CampaignStore.get``."""
@@ -91,8 +97,31 @@ class MemoryCampaignStore:
         present = await self.get(organization_id, campaign_id)
         following = change(present)
         if following is not present:
-            self._put(following)
+            self._put(following, actor)
+            if following.claim_version != present.claim_version:
+                self.claims.put(following, actor)
         return following
+
+    async def versions(
+        self, organization_id: str, campaign_id: str, *, before: int | None, limit: int
+    ) -> list[CampaignVersion]:
+        """See ``CampaignStore.versions``."""
+        await self.get(organization_id, campaign_id)
+        kept = self._versions[organization_id, campaign_id]
+        return [found for found in reversed(kept) if before is None or found.campaign.version < before][:limit]
+
+    async def version(self, organization_id: str, campaign_id: str, version: int) -> CampaignVersion:
+        """See ``CampaignStore.version``."""
+        for found in await self.versions(organization_id, campaign_id, before=None, limit=2**31):
+            if found.campaign.version == version:
+                return found
+        raise no_such_version(campaign_id, version)
+
+    async def ids_below(self, organization_id: str, priority: int, *, limit: int) -> list[str]:
+        """See ``CampaignStore.ids_below``."""
+        self._check_up()
+        found = [campaign for _, campaign in self._campaigns.values() if campaign.organization_id == organization_id]
+        return sorted(c.campaign_id for c in found if c.definition.priority < priority)[:limit]
 
     async def routing_snapshot(self) -> Routing:
         """See ``CampaignStore.routing_snapshot``."""
@@ -117,7 +146,7 @@ class MemoryCampaignStore:
         finally:
             self._listeners.remove(listener)
 
-    def _put(self, campaign: Campaign) -> None:
+    def _put(self, campaign: Campaign, actor: str) -> None:
         for _, other in self._campaigns.values():
             if (
                 other.organization_id == campaign.organization_id
@@ -127,7 +156,9 @@ class MemoryCampaignStore:
             ):
                 raise AlreadyExistsError(f"another campaign has the slug {campaign.slug!r}")
         self.revision += 1
-        self._campaigns[campaign.organization_id, campaign.campaign_id] = (self.revision, campaign)
+        key = (campaign.organization_id, campaign.campaign_id)
+        self._campaigns[key] = (self.revision, campaign)
+        self._versions.setdefault(key, []).append(CampaignVersion(campaign, actor))
         self._wake()
 
     def _wake(self) -> None:
@@ -137,6 +168,48 @@ class MemoryCampaignStore:
     def _check_up(self) -> None:
         if self.is_down:
             raise UnavailableError("down")
+
+
+class MemoryClaimStore:
+    """Orders in a dict; one that was offered in vain is due again at once."""
+
+    def __init__(self) -> None:
+        self._orders: dict[tuple[str, str], ClaimOrder] = {}
+        self._held: set[tuple[str, str]] = set()
+
+    def put(self, campaign: Campaign, actor: str) -> None:
+        """Keep the order of a campaign's new version."""
+        key = (campaign.organization_id, campaign.campaign_id)
+        self._orders[key] = ClaimOrder(*key, campaign.version, campaign.claim_version, actor)
+
+    @contextlib.asynccontextmanager
+    async def holding(self, organization_id: str, campaign_id: str) -> AsyncIterator[ClaimOrder | None]:
+        """See ``ClaimStore.holding``."""
+        key = (organization_id, campaign_id)
+        if key in self._held:
+            yield None
+            return
+        self._held.add(key)
+        try:
+            order = self._orders.get(key)
+            yield order if order and order.state is OrderState.WAITING else None
+        finally:
+            self._held.discard(key)
+
+    async def due(self, *, limit: int) -> list[tuple[str, str]]:
+        """See ``ClaimStore.due``."""
+        return [key for key, order in self._orders.items() if order.state is OrderState.WAITING][:limit]
+
+    async def settle(self, order: ClaimOrder) -> None:
+        """See ``ClaimStore.settle``."""
+        key = (order.organization_id, order.campaign_id)
+        if self._orders[key].version == order.version:
+            self._orders[key] = order
+
+    async def orders(self, organization_id: str, campaign_ids: Sequence[str]) -> dict[str, ClaimOrder]:
+        """See ``ClaimStore.orders``."""
+        found = {campaign_id: self._orders.get((organization_id, campaign_id)) for campaign_id in campaign_ids}
+        return {campaign_id: order for campaign_id, order in found.items() if order is not None}
 
 
 class MemoryUsageStore:

@@ -8,10 +8,13 @@ from datetime import datetime
 import grpc
 from pydantic import SecretStr
 
+from attribution_svc.overlays import RemoteOverlays
 from attribution_svc.registry import CampaignRegistry
+from attribution_svc.retroactive import Retroactive
 from attribution_svc.routing_feed import RoutingFeed
 from attribution_svc.servicer import AttributionServicer
-from attribution_svc.store import CampaignStore
+from attribution_svc.store import CampaignStore, UsageStore
+from attribution_svc.versions import CampaignVersions
 from attribution_svc.visitor import Visitor, Visitors
 from svc_runtime.clock import SystemClock
 from svc_runtime.errors import NotFoundError
@@ -20,7 +23,8 @@ from svc_runtime.grpc_server import GrpcServer
 from svc_runtime.mesh_token import Caller, CallerKind
 from svc_runtime.paging import PageTokens
 from svc_runtime.settings import MeshSettings
-from svc_runtime.tasks import running
+from svc_runtime.tasks import keep_running, running
+from tests.contract.attribution.fake_overlays import FakeOverlays, serving
 from tests.contract.attribution.memory_store import MemoryUsageStore
 from trellis.attribution.v1 import attribution_service_pb2 as pb
 from trellis.attribution.v1 import attribution_service_pb2_grpc as pb_grpc
@@ -71,19 +75,38 @@ class Nobody:
 
 @contextlib.asynccontextmanager
 async def running_replica(
-    store: CampaignStore, *, feed: RoutingFeed | None = None, visitors: Visitors | None = None
+    store: CampaignStore,
+    *,
+    feed: RoutingFeed | None = None,
+    visitors: Visitors | None = None,
+    overlays: FakeOverlays | None = None,
+    usage: UsageStore | None = None,
 ) -> AsyncIterator[Replica]:
     """Serve ``store`` for the time of the block."""
     feed = feed or RoutingFeed(store)
-    registry = CampaignRegistry(store, PageTokens("m" * 32, "attribution_svc"), clock=SystemClock())
+    tokens, clock = PageTokens("m" * 32, "attribution_svc"), SystemClock()
     server = GrpcServer(MESH, service_names=[])
-    server.add(
-        lambda s: pb_grpc.add_AttributionServiceServicer_to_server(
-            AttributionServicer(registry, feed, MemoryUsageStore(), visitors or Nobody(), clock=SystemClock()), s
+    async with contextlib.AsyncExitStack() as stack:
+        analytics_port = await stack.enter_async_context(serving(overlays or FakeOverlays(), MESH))
+        analytics = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{analytics_port}"))
+        remote = RemoteOverlays(analytics, CREDENTIALS)
+        retroactive = Retroactive(store, remote)
+        servicer = AttributionServicer(
+            CampaignRegistry(store, tokens, clock=clock),
+            CampaignVersions(store, tokens, clock=clock),
+            retroactive,
+            store.claims,
+            remote,
+            feed,
+            usage or MemoryUsageStore(),
+            visitors or Nobody(),
+            clock=clock,
         )
-    )
-    port = await server.start("127.0.0.1:0")
-    async with running("feed", feed.run()), grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        server.add(lambda s: pb_grpc.add_AttributionServiceServicer_to_server(servicer, s))
+        port = await server.start("127.0.0.1:0")
+        await stack.enter_async_context(running("feed", feed.run()))
+        await stack.enter_async_context(running("claims", keep_running("claims", retroactive.run)))
+        channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
         stub: pb_grpc.AttributionServiceAsyncStub = pb_grpc.AttributionServiceStub(channel)
         try:
             yield Replica(stub, channel, feed, server)

@@ -17,6 +17,7 @@ from attribution_svc.campaign import (
     new_campaign,
     plain_definition,
 )
+from attribution_svc.claim import Claim, ConflictPolicy
 from attribution_svc.rule import (
     Action,
     Cap,
@@ -67,6 +68,7 @@ EVERYTHING = Definition(
     schedule=Schedule(NOW, NOW + timedelta(days=30), (WeeklyWindow(("monday",), 540, 1020),), "Europe/Berlin"),
     caps=(Cap(CapKind.CLICKS, CapPeriod.DAY, 1000), Cap(CapKind.CONVERSIONS, CapPeriod.TOTAL, 2**40)),
     priority=7,
+    claim=Claim(NOW - timedelta(days=90), NOW, ConflictPolicy.BY_PRIORITY, NOW, is_withdrawn=True),
 )
 
 

@@ -3,12 +3,13 @@
 import pytest
 
 from attribution_svc.store import CampaignStore, UsageStore
+from tests.contract.attribution.claim_contract import ClaimStoreContract
 from tests.contract.attribution.memory_store import MemoryCampaignStore, MemoryUsageStore
 from tests.contract.attribution.store_contract import CampaignStoreContract
 from tests.contract.attribution.usage_contract import UsageStoreContract
 
 
-class TestMemoryCampaignStore(CampaignStoreContract):
+class TestMemoryCampaignStore(CampaignStoreContract, ClaimStoreContract):
     """In memory."""
 
     @pytest.fixture

@@ -7,22 +7,15 @@ from zoneinfo import ZoneInfo
 import grpc
 import pytest
 
-from attribution_svc.registry import CampaignRegistry
-from attribution_svc.routing_feed import RoutingFeed
-from attribution_svc.servicer import AttributionServicer
 from ingress_gateway import usage as usage_module
 from ingress_gateway.usage import Cap, Usage, UsageExchange
-from svc_runtime.clock import SystemClock
 from svc_runtime.errors import UnavailableError
 from svc_runtime.grpc_client import Credentials
-from svc_runtime.grpc_server import GrpcServer
-from svc_runtime.paging import PageTokens
 from svc_runtime.tasks import running
 from tests.contract.attribution.memory_store import MemoryCampaignStore, MemoryUsageStore
-from tests.contract.attribution.rpc import Nobody
+from tests.contract.attribution.rpc import running_replica
 from tests.contract.gateway.capture import MESH
 from tests.unit.gateway.journals import until
-from trellis.attribution.v1 import attribution_service_pb2_grpc as pb_grpc
 from trellis.attribution.v1 import rule_pb2
 
 pytestmark = pytest.mark.loopback
@@ -58,15 +51,8 @@ async def store() -> Store:
 async def channel(store: Store, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[grpc.aio.Channel]:
     """The way to attribution_svc."""
     monkeypatch.setattr(usage_module, "INTERVAL_SECONDS", 0.01)
-    campaigns = MemoryCampaignStore()
-    registry = CampaignRegistry(campaigns, PageTokens("m" * 32, "attribution_svc"), clock=SystemClock())
-    servicer = AttributionServicer(registry, RoutingFeed(campaigns), store, Nobody(), clock=SystemClock())
-    server = GrpcServer(MESH, service_names=[])
-    server.add(lambda s: pb_grpc.add_AttributionServiceServicer_to_server(servicer, s))
-    port = await server.start("127.0.0.1:0")
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as opened:
-        yield opened
-    await server.stop()
+    async with running_replica(MemoryCampaignStore(), usage=store) as replica:
+        yield replica.channel
 
 
 def click(usage: Usage, user_id: str) -> bool:

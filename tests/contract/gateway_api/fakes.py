@@ -21,8 +21,9 @@ from svc_runtime.keys import present_key
 from svc_runtime.mesh_token import Caller
 from svc_runtime.paging import PageTokens
 from svc_runtime.scopes import SCOPES
+from trellis.analytics.v1 import overlay_service_pb2 as overlay_pb
 from trellis.attribution.v1 import attribution_service_pb2 as attribution_pb
-from trellis.attribution.v1 import attribution_service_pb2_grpc, rule_pb2
+from trellis.attribution.v1 import attribution_service_pb2_grpc, claim_pb2, rule_pb2
 from trellis.auth.v1 import auth_service_pb2 as auth_pb
 from trellis.auth.v1 import auth_service_pb2_grpc
 from trellis.capture.v1 import capture_service_pb2 as capture_pb
@@ -92,6 +93,8 @@ class FakeAttribution(attribution_service_pb2_grpc.AttributionServiceServicer):
     def __init__(self) -> None:
         self.does = Misbehaviour()
         self.campaigns: dict[tuple[str, str], attribution_pb.Campaign] = {}
+        self.versions: dict[tuple[str, str], list[attribution_pb.CampaignVersion]] = {}
+        self.previewed = attribution_pb.PreviewCampaignRequest()
         self.changed = asyncio.Event()
         self.asked = attribution_pb.AttributeJourneyRequest()
 
@@ -111,6 +114,18 @@ class FakeAttribution(attribution_service_pb2_grpc.AttributionServiceServicer):
                 **fields,
             }
         )
+        self._keep(self.campaigns[organization_id, campaign_id])
+
+    def _keep(self, campaign: attribution_pb.Campaign) -> None:
+        kept = self.versions.setdefault((campaign.organization_id, campaign.campaign_id), [])
+        kept.append(attribution_pb.CampaignVersion(campaign=campaign, actor="key:k1"))
+
+    def _claim(self, campaign: attribution_pb.Campaign, wanted: claim_pb2.Claim) -> None:
+        campaign.claim.CopyFrom(wanted)
+        campaign.claim.forward_start_time.CopyFrom(stamp())
+        campaign.claim_version = campaign.version
+        campaign.claim_progress.state = claim_pb2.CLAIM_STATE_TAKEN
+        campaign.claim_progress.operation_id = "op_claim"
 
     async def CreateCampaign(
         self, request: attribution_pb.CreateCampaignRequest, context: ServicerContext
@@ -135,7 +150,10 @@ class FakeAttribution(attribution_service_pb2_grpc.AttributionServiceServicer):
             rules=request.rules,
             priority=request.priority,
         )
-        return attribution_pb.CreateCampaignResponse(campaign=self.campaigns[organization_id, campaign_id])
+        campaign = self.campaigns[organization_id, campaign_id]
+        if request.HasField("claim"):
+            self._claim(campaign, request.claim)
+        return attribution_pb.CreateCampaignResponse(campaign=campaign)
 
     async def GetCampaign(
         self, request: attribution_pb.GetCampaignRequest, context: ServicerContext
@@ -171,7 +189,71 @@ class FakeAttribution(attribution_service_pb2_grpc.AttributionServiceServicer):
             if request.HasField(name):  # type: ignore[arg-type]  # the optional fields, one after the other
                 setattr(campaign, name, getattr(request, name))
         campaign.version += 1
+        if request.HasField("claim"):
+            self._claim(campaign, request.claim)
+        self._keep(campaign)
         return attribution_pb.UpdateCampaignResponse(campaign=campaign)
+
+    async def ListCampaignVersions(
+        self, request: attribution_pb.ListCampaignVersionsRequest, context: ServicerContext
+    ) -> attribution_pb.ListCampaignVersionsResponse:
+        campaign = self._find(await self.does.step_in(context), request.campaign_id)
+        kept = self.versions[campaign.organization_id, campaign.campaign_id]
+        items, token = cut(kept[::-1], request)
+        return attribution_pb.ListCampaignVersionsResponse(versions=items, next_page_token=token)
+
+    async def GetCampaignVersion(
+        self, request: attribution_pb.GetCampaignVersionRequest, context: ServicerContext
+    ) -> attribution_pb.GetCampaignVersionResponse:
+        campaign = self._find(await self.does.step_in(context), request.campaign_id)
+        return attribution_pb.GetCampaignVersionResponse(version=self._version(campaign, request.version))
+
+    def _version(self, campaign: attribution_pb.Campaign, number: int) -> attribution_pb.CampaignVersion:
+        for version in self.versions[campaign.organization_id, campaign.campaign_id]:
+            if version.campaign.version == number:
+                return version
+        raise NotFoundError(f"campaign {campaign.campaign_id!r} has no version {number}")
+
+    async def ActivateCampaignVersion(
+        self, request: attribution_pb.ActivateCampaignVersionRequest, context: ServicerContext
+    ) -> attribution_pb.ActivateCampaignVersionResponse:
+        campaign = self._find(await self.does.step_in(context), request.campaign_id)
+        if request.expected_version not in (0, campaign.version):
+            raise FailedPreconditionError(f"it has version {campaign.version}, not {request.expected_version}")
+        version = campaign.version + 1
+        if request.version:
+            campaign.CopyFrom(self._version(campaign, request.version).campaign)
+        elif not campaign.HasField("claim"):
+            raise FailedPreconditionError(f"campaign {campaign.campaign_id} is not retroactive")
+        else:
+            campaign.claim.is_withdrawn = True
+            campaign.claim_version = 0
+            campaign.status = attribution_pb.CAMPAIGN_STATUS_PAUSED
+        campaign.version, campaign.restored_version = version, request.version
+        self._keep(campaign)
+        return attribution_pb.ActivateCampaignVersionResponse(campaign=campaign)
+
+    async def PreviewCampaign(
+        self, request: attribution_pb.PreviewCampaignRequest, context: ServicerContext
+    ) -> attribution_pb.PreviewCampaignResponse:
+        organization_id = await self.does.step_in(context)
+        self.previewed = request
+        campaign = attribution_pb.Campaign(campaign_id=request.campaign.campaign_id, version=1)
+        if request.HasField("change"):
+            campaign = self._find(organization_id, request.change.campaign_id)
+        preview = overlay_pb.PreviewClaimResponse(
+            event_count=15420,
+            click_count=15000,
+            user_count=12350,
+            conversion_count=468,
+            amounts=[overlay_pb.ClaimedAmount(currency="USD", value_micros=127_840_500_000)],
+            taken_from=[overlay_pb.ClaimedFrom(event_count=15420, conversion_count=468)],
+            rules=[overlay_pb.ClaimedByRule(rule_id="r1", event_count=15420)],
+            watermark_time=stamp(),
+        )
+        preview.days.add(day="2024-03-01", event_count=15420, click_count=15000, conversion_count=468)
+        preview.samples.add(event_id="e1", event_time=stamp(), event_type="click", url="https://a.example/")
+        return attribution_pb.PreviewCampaignResponse(campaign=campaign, preview=preview)
 
     async def AttributeJourney(
         self, request: attribution_pb.AttributeJourneyRequest, context: ServicerContext

@@ -12,6 +12,7 @@ from attribution_svc.campaign import CampaignChange, CampaignStatus, plain_defin
 from attribution_svc.store import CampaignStore, UsageStore
 from attribution_svc.store.postgres import PostgresCampaignStore
 from attribution_svc.usage import Usage
+from tests.contract.attribution.claim_contract import ClaimStoreContract
 from tests.contract.attribution.store_contract import NOW, CampaignStoreContract, changing, make, routed
 from tests.contract.attribution.usage_contract import UNIQUES, UsageStoreContract, clicks, told
 from tests.postgres import PostgresServer
@@ -19,7 +20,7 @@ from tests.postgres import PostgresServer
 pytestmark = pytest.mark.store
 
 
-class TestPostgresCampaignStore(CampaignStoreContract):
+class TestPostgresCampaignStore(CampaignStoreContract, ClaimStoreContract):
     """In PostgreSQL."""
 
     @pytest.fixture

@@ -10,6 +10,8 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from trellis.analytics.v1 import overlay_service_pb2 as _overlay_service_pb2
+from trellis.attribution.v1 import claim_pb2 as _claim_pb2
 from trellis.attribution.v1 import rule_pb2 as _rule_pb2
 from trellis.type.v1 import time_range_pb2 as _time_range_pb2
 import builtins as _builtins
@@ -76,6 +78,10 @@ class Campaign(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     PAUSED_FALLBACK_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
+    CLAIM_FIELD_NUMBER: _builtins.int
+    CLAIM_VERSION_FIELD_NUMBER: _builtins.int
+    RESTORED_VERSION_FIELD_NUMBER: _builtins.int
+    CLAIM_PROGRESS_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """Id, unique in the organisation: 1 to 64 of A-Z, a-z, 0-9, `_` and `-`."""
     organization_id: _builtins.str
@@ -102,6 +108,10 @@ class Campaign(_message.Message):
     """Rises by one with every change, from 1."""
     priority: _builtins.int
     """The higher wins where two campaigns claim the same event of history. -1,000,000 to 1,000,000."""
+    claim_version: _builtins.int
+    """Its version whose claim holds over history; 0: none."""
+    restored_version: _builtins.int
+    """The version whose content this one has, where it was activated again; 0: it was not."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was created."""
@@ -140,6 +150,14 @@ class Campaign(_message.Message):
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[_rule_pb2.Rule]:
         """At most 100."""
 
+    @_builtins.property
+    def claim(self) -> _claim_pb2.Claim:
+        """Makes it retroactive; not set: it has what it routed."""
+
+    @_builtins.property
+    def claim_progress(self) -> _claim_pb2.ClaimProgress:
+        """What became of the claim; not set in a snapshot for gateways and in a version."""
+
     def __init__(
         self,
         *,
@@ -162,10 +180,14 @@ class Campaign(_message.Message):
         priority: _builtins.int = ...,
         paused_fallback: _rule_pb2.Fallback | None = ...,
         rules: _abc.Iterable[_rule_pb2.Rule] | None = ...,
+        claim: _claim_pb2.Claim | None = ...,
+        claim_version: _builtins.int = ...,
+        restored_version: _builtins.int = ...,
+        claim_progress: _claim_pb2.ClaimProgress | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create_time", b"create_time", "expired_fallback", b"expired_fallback", "over_cap_fallback", b"over_cap_fallback", "paused_fallback", b"paused_fallback", "schedule", b"schedule", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "claim", b"claim", "claim_progress", b"claim_progress", "create_time", b"create_time", "expired_fallback", b"expired_fallback", "over_cap_fallback", b"over_cap_fallback", "paused_fallback", b"paused_fallback", "schedule", b"schedule", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "campaign_id", b"campaign_id", "caps", b"caps", "create_time", b"create_time", "destination_url", b"destination_url", "expired_fallback", b"expired_fallback", "fallback_url", b"fallback_url", "name", b"name", "organization_id", b"organization_id", "over_cap_fallback", b"over_cap_fallback", "parameter_policy", b"parameter_policy", "paused_fallback", b"paused_fallback", "priority", b"priority", "rules", b"rules", "schedule", b"schedule", "slug", b"slug", "status", b"status", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "campaign_id", b"campaign_id", "caps", b"caps", "claim", b"claim", "claim_progress", b"claim_progress", "claim_version", b"claim_version", "create_time", b"create_time", "destination_url", b"destination_url", "expired_fallback", b"expired_fallback", "fallback_url", b"fallback_url", "name", b"name", "organization_id", b"organization_id", "over_cap_fallback", b"over_cap_fallback", "parameter_policy", b"parameter_policy", "paused_fallback", b"paused_fallback", "priority", b"priority", "restored_version", b"restored_version", "rules", b"rules", "schedule", b"schedule", "slug", b"slug", "status", b"status", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -192,6 +214,7 @@ class CreateCampaignRequest(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     PAUSED_FALLBACK_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
+    CLAIM_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """Wanted id; empty: one is minted."""
     slug: _builtins.str
@@ -236,6 +259,10 @@ class CreateCampaignRequest(_message.Message):
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[_rule_pb2.Rule]:
         """Rules."""
 
+    @_builtins.property
+    def claim(self) -> _claim_pb2.Claim:
+        """Makes it retroactive."""
+
     def __init__(
         self,
         *,
@@ -254,10 +281,11 @@ class CreateCampaignRequest(_message.Message):
         priority: _builtins.int = ...,
         paused_fallback: _rule_pb2.Fallback | None = ...,
         rules: _abc.Iterable[_rule_pb2.Rule] | None = ...,
+        claim: _claim_pb2.Claim | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "expired_fallback", b"expired_fallback", "over_cap_fallback", b"over_cap_fallback", "paused_fallback", b"paused_fallback", "schedule", b"schedule"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "claim", b"claim", "expired_fallback", b"expired_fallback", "over_cap_fallback", b"over_cap_fallback", "paused_fallback", b"paused_fallback", "schedule", b"schedule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "campaign_id", b"campaign_id", "caps", b"caps", "destination_url", b"destination_url", "expired_fallback", b"expired_fallback", "fallback_url", b"fallback_url", "name", b"name", "over_cap_fallback", b"over_cap_fallback", "parameter_policy", b"parameter_policy", "paused_fallback", b"paused_fallback", "priority", b"priority", "rules", b"rules", "schedule", b"schedule", "slug", b"slug", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "campaign_id", b"campaign_id", "caps", b"caps", "claim", b"claim", "destination_url", b"destination_url", "expired_fallback", b"expired_fallback", "fallback_url", b"fallback_url", "name", b"name", "over_cap_fallback", b"over_cap_fallback", "parameter_policy", b"parameter_policy", "paused_fallback", b"paused_fallback", "priority", b"priority", "rules", b"rules", "schedule", b"schedule", "slug", b"slug", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -413,6 +441,7 @@ class UpdateCampaignRequest(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     PAUSED_FALLBACK_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
+    CLAIM_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """Id."""
     slug: _builtins.str
@@ -459,6 +488,10 @@ class UpdateCampaignRequest(_message.Message):
     def rules(self) -> Global___RuleList:
         """New rules, all of them."""
 
+    @_builtins.property
+    def claim(self) -> _claim_pb2.Claim:
+        """New claim, which is applied anew even where it is as before. What is not set of it is as before."""
+
     def __init__(
         self,
         *,
@@ -478,10 +511,11 @@ class UpdateCampaignRequest(_message.Message):
         priority: _builtins.int | None = ...,
         paused_fallback: _rule_pb2.Fallback | None = ...,
         rules: Global___RuleList | None = ...,
+        claim: _claim_pb2.Claim | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_destination_url", b"_destination_url", "_fallback_url", b"_fallback_url", "_name", b"_name", "_parameter_policy", b"_parameter_policy", "_priority", b"_priority", "_slug", b"_slug", "_status", b"_status", "action", b"action", "caps", b"caps", "destination_url", b"destination_url", "expired_fallback", b"expired_fallback", "fallback_url", b"fallback_url", "name", b"name", "over_cap_fallback", b"over_cap_fallback", "parameter_policy", b"parameter_policy", "paused_fallback", b"paused_fallback", "priority", b"priority", "rules", b"rules", "schedule", b"schedule", "slug", b"slug", "status", b"status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_destination_url", b"_destination_url", "_fallback_url", b"_fallback_url", "_name", b"_name", "_parameter_policy", b"_parameter_policy", "_priority", b"_priority", "_slug", b"_slug", "_status", b"_status", "action", b"action", "caps", b"caps", "claim", b"claim", "destination_url", b"destination_url", "expired_fallback", b"expired_fallback", "fallback_url", b"fallback_url", "name", b"name", "over_cap_fallback", b"over_cap_fallback", "parameter_policy", b"parameter_policy", "paused_fallback", b"paused_fallback", "priority", b"priority", "rules", b"rules", "schedule", b"schedule", "slug", b"slug", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_destination_url", b"_destination_url", "_fallback_url", b"_fallback_url", "_name", b"_name", "_parameter_policy", b"_parameter_policy", "_priority", b"_priority", "_slug", b"_slug", "_status", b"_status", "action", b"action", "campaign_id", b"campaign_id", "caps", b"caps", "destination_url", b"destination_url", "expected_version", b"expected_version", "expired_fallback", b"expired_fallback", "fallback_url", b"fallback_url", "name", b"name", "over_cap_fallback", b"over_cap_fallback", "parameter_policy", b"parameter_policy", "paused_fallback", b"paused_fallback", "priority", b"priority", "rules", b"rules", "schedule", b"schedule", "slug", b"slug", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_destination_url", b"_destination_url", "_fallback_url", b"_fallback_url", "_name", b"_name", "_parameter_policy", b"_parameter_policy", "_priority", b"_priority", "_slug", b"_slug", "_status", b"_status", "action", b"action", "campaign_id", b"campaign_id", "caps", b"caps", "claim", b"claim", "destination_url", b"destination_url", "expected_version", b"expected_version", "expired_fallback", b"expired_fallback", "fallback_url", b"fallback_url", "name", b"name", "over_cap_fallback", b"over_cap_fallback", "parameter_policy", b"parameter_policy", "paused_fallback", b"paused_fallback", "priority", b"priority", "rules", b"rules", "schedule", b"schedule", "slug", b"slug", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__destination_url: _TypeAlias = _typing.Literal["destination_url"]  # noqa: Y015
     _WhichOneofArgType__destination_url: _TypeAlias = _typing.Literal["_destination_url", b"_destination_url"]  # noqa: Y015
@@ -585,6 +619,258 @@ class UpdateCampaignResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UpdateCampaignResponse: _TypeAlias = UpdateCampaignResponse  # noqa: Y015
+
+@_typing.final
+class CampaignVersion(_message.Message):
+    """CampaignVersion is what a campaign was."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    actor: _builtins.str
+    """Who made it so: `key:<id>` or `operator`."""
+    @_builtins.property
+    def campaign(self) -> Global___Campaign:
+        """As it was; `update_time` is when it became so."""
+
+    def __init__(
+        self,
+        *,
+        campaign: Global___Campaign | None = ...,
+        actor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "campaign", b"campaign"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CampaignVersion: _TypeAlias = CampaignVersion  # noqa: Y015
+
+@_typing.final
+class ListCampaignVersionsRequest(_message.Message):
+    """ListCampaignVersionsRequest is a page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    campaign_id: _builtins.str
+    """The campaign."""
+    page_size: _builtins.int
+    """Wanted, 1 to 1,000; 0 means 50."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before."""
+    def __init__(
+        self,
+        *,
+        campaign_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCampaignVersionsRequest: _TypeAlias = ListCampaignVersionsRequest  # noqa: Y015
+
+@_typing.final
+class ListCampaignVersionsResponse(_message.Message):
+    """ListCampaignVersionsResponse is a page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Where to go on; empty on the last page."""
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___CampaignVersion]:
+        """Newest first."""
+
+    def __init__(
+        self,
+        *,
+        versions: _abc.Iterable[Global___CampaignVersion] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCampaignVersionsResponse: _TypeAlias = ListCampaignVersionsResponse  # noqa: Y015
+
+@_typing.final
+class GetCampaignVersionRequest(_message.Message):
+    """GetCampaignVersionRequest names one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    campaign_id: _builtins.str
+    """The campaign."""
+    version: _builtins.int
+    """From 1."""
+    def __init__(
+        self,
+        *,
+        campaign_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCampaignVersionRequest: _TypeAlias = GetCampaignVersionRequest  # noqa: Y015
+
+@_typing.final
+class GetCampaignVersionResponse(_message.Message):
+    """GetCampaignVersionResponse is the version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def version(self) -> Global___CampaignVersion:
+        """As it was."""
+
+    def __init__(
+        self,
+        *,
+        version: Global___CampaignVersion | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCampaignVersionResponse: _TypeAlias = GetCampaignVersionResponse  # noqa: Y015
+
+@_typing.final
+class ActivateCampaignVersionRequest(_message.Message):
+    """ActivateCampaignVersionRequest names one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
+    campaign_id: _builtins.str
+    """The campaign."""
+    version: _builtins.int
+    """The version to have the content of; 0: its claim is taken back, and it is paused."""
+    expected_version: _builtins.int
+    """The version that the caller has seen; 0: do not check."""
+    def __init__(
+        self,
+        *,
+        campaign_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        expected_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "expected_version", b"expected_version", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivateCampaignVersionRequest: _TypeAlias = ActivateCampaignVersionRequest  # noqa: Y015
+
+@_typing.final
+class ActivateCampaignVersionResponse(_message.Message):
+    """ActivateCampaignVersionResponse is the campaign after it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def campaign(self) -> Global___Campaign:
+        """As stored."""
+
+    def __init__(
+        self,
+        *,
+        campaign: Global___Campaign | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivateCampaignVersionResponse: _TypeAlias = ActivateCampaignVersionResponse  # noqa: Y015
+
+@_typing.final
+class PreviewCampaignRequest(_message.Message):
+    """PreviewCampaignRequest is a campaign that is not made, or a change that is not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def campaign(self) -> Global___CreateCampaignRequest:
+        """A new campaign."""
+
+    @_builtins.property
+    def change(self) -> Global___UpdateCampaignRequest:
+        """A change of one."""
+
+    def __init__(
+        self,
+        *,
+        campaign: Global___CreateCampaignRequest | None = ...,
+        change: Global___UpdateCampaignRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "change", b"change", "wanted", b"wanted"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "change", b"change", "wanted", b"wanted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_wanted: _TypeAlias = _typing.Literal["campaign", "change"]  # noqa: Y015
+    _WhichOneofArgType_wanted: _TypeAlias = _typing.Literal["wanted", b"wanted"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_wanted) -> _WhichOneofReturnType_wanted | None: ...
+
+Global___PreviewCampaignRequest: _TypeAlias = PreviewCampaignRequest  # noqa: Y015
+
+@_typing.final
+class PreviewCampaignResponse(_message.Message):
+    """PreviewCampaignResponse says what would be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    PREVIEW_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def campaign(self) -> Global___Campaign:
+        """The campaign as it would be."""
+
+    @_builtins.property
+    def preview(self) -> _overlay_service_pb2.PreviewClaimResponse:
+        """What its claim would change."""
+
+    def __init__(
+        self,
+        *,
+        campaign: Global___Campaign | None = ...,
+        preview: _overlay_service_pb2.PreviewClaimResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "preview", b"preview"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "preview", b"preview"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewCampaignResponse: _TypeAlias = PreviewCampaignResponse  # noqa: Y015
 
 @_typing.final
 class ExchangeUsageRequest(_message.Message):

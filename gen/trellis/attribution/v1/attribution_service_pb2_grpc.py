@@ -55,6 +55,26 @@ class AttributionServiceStub:
                 request_serializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.UpdateCampaignRequest.SerializeToString,
                 response_deserializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.UpdateCampaignResponse.FromString,
                 _registered_method=True)
+        self.ListCampaignVersions = channel.unary_unary(
+                '/trellis.attribution.v1.AttributionService/ListCampaignVersions',
+                request_serializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.ListCampaignVersionsRequest.SerializeToString,
+                response_deserializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.ListCampaignVersionsResponse.FromString,
+                _registered_method=True)
+        self.GetCampaignVersion = channel.unary_unary(
+                '/trellis.attribution.v1.AttributionService/GetCampaignVersion',
+                request_serializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.GetCampaignVersionRequest.SerializeToString,
+                response_deserializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.GetCampaignVersionResponse.FromString,
+                _registered_method=True)
+        self.ActivateCampaignVersion = channel.unary_unary(
+                '/trellis.attribution.v1.AttributionService/ActivateCampaignVersion',
+                request_serializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.ActivateCampaignVersionRequest.SerializeToString,
+                response_deserializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.ActivateCampaignVersionResponse.FromString,
+                _registered_method=True)
+        self.PreviewCampaign = channel.unary_unary(
+                '/trellis.attribution.v1.AttributionService/PreviewCampaign',
+                request_serializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.PreviewCampaignRequest.SerializeToString,
+                response_deserializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.PreviewCampaignResponse.FromString,
+                _registered_method=True)
         self.ExchangeUsage = channel.unary_unary(
                 '/trellis.attribution.v1.AttributionService/ExchangeUsage',
                 request_serializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.ExchangeUsageRequest.SerializeToString,
@@ -106,6 +126,39 @@ class AttributionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListCampaignVersions(self, request, context):
+        """Lists what a campaign was, newest first: its versions are never changed. Errors: NOT_FOUND, INVALID_ARGUMENT (page
+        token).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCampaignVersion(self, request, context):
+        """Returns a version of a campaign. Errors: NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ActivateCampaignVersion(self, request, context):
+        """Lets a campaign be as it was: makes a new version with the content of an earlier one, over history too. Version 0
+        undoes a retroactive campaign: history is as if it had never been made, and it routes nothing. Idempotent: what is so
+        already stays. Errors: NOT_FOUND; ALREADY_EXISTS (the slug is another's by now); FAILED_PRECONDITION when it is
+        archived, when `expected_version` is not its version, or for version 0 of a campaign that claims nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewCampaign(self, request, context):
+        """Says what a retroactive campaign, or a change of one, would do to history. Nothing is kept. Errors: as those of
+        CreateCampaign or UpdateCampaign; RESOURCE_EXHAUSTED (it would read too much); UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExchangeUsage(self, request, context):
         """Adds what a gateway counted against caps and returns what all of them counted. Idempotent by gateway and number.
         Errors: INVALID_ARGUMENT, UNAVAILABLE (the gateway goes on with what it knows).
@@ -152,6 +205,26 @@ def add_AttributionServiceServicer_to_server(servicer, server):
                     servicer.UpdateCampaign,
                     request_deserializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.UpdateCampaignRequest.FromString,
                     response_serializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.UpdateCampaignResponse.SerializeToString,
+            ),
+            'ListCampaignVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCampaignVersions,
+                    request_deserializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.ListCampaignVersionsRequest.FromString,
+                    response_serializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.ListCampaignVersionsResponse.SerializeToString,
+            ),
+            'GetCampaignVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCampaignVersion,
+                    request_deserializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.GetCampaignVersionRequest.FromString,
+                    response_serializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.GetCampaignVersionResponse.SerializeToString,
+            ),
+            'ActivateCampaignVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.ActivateCampaignVersion,
+                    request_deserializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.ActivateCampaignVersionRequest.FromString,
+                    response_serializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.ActivateCampaignVersionResponse.SerializeToString,
+            ),
+            'PreviewCampaign': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewCampaign,
+                    request_deserializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.PreviewCampaignRequest.FromString,
+                    response_serializer=trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.PreviewCampaignResponse.SerializeToString,
             ),
             'ExchangeUsage': grpc.unary_unary_rpc_method_handler(
                     servicer.ExchangeUsage,
@@ -278,6 +351,114 @@ class AttributionService:
             '/trellis.attribution.v1.AttributionService/UpdateCampaign',
             trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.UpdateCampaignRequest.SerializeToString,
             trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.UpdateCampaignResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCampaignVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trellis.attribution.v1.AttributionService/ListCampaignVersions',
+            trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.ListCampaignVersionsRequest.SerializeToString,
+            trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.ListCampaignVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCampaignVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trellis.attribution.v1.AttributionService/GetCampaignVersion',
+            trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.GetCampaignVersionRequest.SerializeToString,
+            trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.GetCampaignVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ActivateCampaignVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trellis.attribution.v1.AttributionService/ActivateCampaignVersion',
+            trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.ActivateCampaignVersionRequest.SerializeToString,
+            trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.ActivateCampaignVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewCampaign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trellis.attribution.v1.AttributionService/PreviewCampaign',
+            trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.PreviewCampaignRequest.SerializeToString,
+            trellis_dot_attribution_dot_v1_dot_attribution__service__pb2.PreviewCampaignResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,22 @@ class AttributionServiceStub:
     """Changes what is set, pauses, resumes or archives; the version rises by one. Errors: NOT_FOUND; ALREADY_EXISTS
     (slug); FAILED_PRECONDITION when it is archived, or when `expected_version` is not its version.
     """
+    ListCampaignVersions: _grpc.UnaryUnaryMultiCallable[_attribution_service_pb2.ListCampaignVersionsRequest, _attribution_service_pb2.ListCampaignVersionsResponse]
+    """Lists what a campaign was, newest first: its versions are never changed. Errors: NOT_FOUND, INVALID_ARGUMENT (page
+    token).
+    """
+    GetCampaignVersion: _grpc.UnaryUnaryMultiCallable[_attribution_service_pb2.GetCampaignVersionRequest, _attribution_service_pb2.GetCampaignVersionResponse]
+    """Returns a version of a campaign. Errors: NOT_FOUND."""
+    ActivateCampaignVersion: _grpc.UnaryUnaryMultiCallable[_attribution_service_pb2.ActivateCampaignVersionRequest, _attribution_service_pb2.ActivateCampaignVersionResponse]
+    """Lets a campaign be as it was: makes a new version with the content of an earlier one, over history too. Version 0
+    undoes a retroactive campaign: history is as if it had never been made, and it routes nothing. Idempotent: what is so
+    already stays. Errors: NOT_FOUND; ALREADY_EXISTS (the slug is another's by now); FAILED_PRECONDITION when it is
+    archived, when `expected_version` is not its version, or for version 0 of a campaign that claims nothing.
+    """
+    PreviewCampaign: _grpc.UnaryUnaryMultiCallable[_attribution_service_pb2.PreviewCampaignRequest, _attribution_service_pb2.PreviewCampaignResponse]
+    """Says what a retroactive campaign, or a change of one, would do to history. Nothing is kept. Errors: as those of
+    CreateCampaign or UpdateCampaign; RESOURCE_EXHAUSTED (it would read too much); UNAVAILABLE.
+    """
     ExchangeUsage: _grpc.UnaryUnaryMultiCallable[_attribution_service_pb2.ExchangeUsageRequest, _attribution_service_pb2.ExchangeUsageResponse]
     """Adds what a gateway counted against caps and returns what all of them counted. Idempotent by gateway and number.
     Errors: INVALID_ARGUMENT, UNAVAILABLE (the gateway goes on with what it knows).
@@ -74,6 +90,22 @@ class AttributionServiceAsyncStub(AttributionServiceStub):
     UpdateCampaign: _aio.UnaryUnaryMultiCallable[_attribution_service_pb2.UpdateCampaignRequest, _attribution_service_pb2.UpdateCampaignResponse]  # type: ignore[assignment]
     """Changes what is set, pauses, resumes or archives; the version rises by one. Errors: NOT_FOUND; ALREADY_EXISTS
     (slug); FAILED_PRECONDITION when it is archived, or when `expected_version` is not its version.
+    """
+    ListCampaignVersions: _aio.UnaryUnaryMultiCallable[_attribution_service_pb2.ListCampaignVersionsRequest, _attribution_service_pb2.ListCampaignVersionsResponse]  # type: ignore[assignment]
+    """Lists what a campaign was, newest first: its versions are never changed. Errors: NOT_FOUND, INVALID_ARGUMENT (page
+    token).
+    """
+    GetCampaignVersion: _aio.UnaryUnaryMultiCallable[_attribution_service_pb2.GetCampaignVersionRequest, _attribution_service_pb2.GetCampaignVersionResponse]  # type: ignore[assignment]
+    """Returns a version of a campaign. Errors: NOT_FOUND."""
+    ActivateCampaignVersion: _aio.UnaryUnaryMultiCallable[_attribution_service_pb2.ActivateCampaignVersionRequest, _attribution_service_pb2.ActivateCampaignVersionResponse]  # type: ignore[assignment]
+    """Lets a campaign be as it was: makes a new version with the content of an earlier one, over history too. Version 0
+    undoes a retroactive campaign: history is as if it had never been made, and it routes nothing. Idempotent: what is so
+    already stays. Errors: NOT_FOUND; ALREADY_EXISTS (the slug is another's by now); FAILED_PRECONDITION when it is
+    archived, when `expected_version` is not its version, or for version 0 of a campaign that claims nothing.
+    """
+    PreviewCampaign: _aio.UnaryUnaryMultiCallable[_attribution_service_pb2.PreviewCampaignRequest, _attribution_service_pb2.PreviewCampaignResponse]  # type: ignore[assignment]
+    """Says what a retroactive campaign, or a change of one, would do to history. Nothing is kept. Errors: as those of
+    CreateCampaign or UpdateCampaign; RESOURCE_EXHAUSTED (it would read too much); UNAVAILABLE.
     """
     ExchangeUsage: _aio.UnaryUnaryMultiCallable[_attribution_service_pb2.ExchangeUsageRequest, _attribution_service_pb2.ExchangeUsageResponse]  # type: ignore[assignment]
     """Adds what a gateway counted against caps and returns what all of them counted. Idempotent by gateway and number.
@@ -125,6 +157,46 @@ class AttributionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_attribution_service_pb2.UpdateCampaignResponse, _abc.Awaitable[_attribution_service_pb2.UpdateCampaignResponse]]:
         """Changes what is set, pauses, resumes or archives; the version rises by one. Errors: NOT_FOUND; ALREADY_EXISTS
         (slug); FAILED_PRECONDITION when it is archived, or when `expected_version` is not its version.
+        """
+
+    @_abc_1.abstractmethod
+    def ListCampaignVersions(
+        self,
+        request: _attribution_service_pb2.ListCampaignVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_attribution_service_pb2.ListCampaignVersionsResponse, _abc.Awaitable[_attribution_service_pb2.ListCampaignVersionsResponse]]:
+        """Lists what a campaign was, newest first: its versions are never changed. Errors: NOT_FOUND, INVALID_ARGUMENT (page
+        token).
+        """
+
+    @_abc_1.abstractmethod
+    def GetCampaignVersion(
+        self,
+        request: _attribution_service_pb2.GetCampaignVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_attribution_service_pb2.GetCampaignVersionResponse, _abc.Awaitable[_attribution_service_pb2.GetCampaignVersionResponse]]:
+        """Returns a version of a campaign. Errors: NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ActivateCampaignVersion(
+        self,
+        request: _attribution_service_pb2.ActivateCampaignVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_attribution_service_pb2.ActivateCampaignVersionResponse, _abc.Awaitable[_attribution_service_pb2.ActivateCampaignVersionResponse]]:
+        """Lets a campaign be as it was: makes a new version with the content of an earlier one, over history too. Version 0
+        undoes a retroactive campaign: history is as if it had never been made, and it routes nothing. Idempotent: what is so
+        already stays. Errors: NOT_FOUND; ALREADY_EXISTS (the slug is another's by now); FAILED_PRECONDITION when it is
+        archived, when `expected_version` is not its version, or for version 0 of a campaign that claims nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def PreviewCampaign(
+        self,
+        request: _attribution_service_pb2.PreviewCampaignRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_attribution_service_pb2.PreviewCampaignResponse, _abc.Awaitable[_attribution_service_pb2.PreviewCampaignResponse]]:
+        """Says what a retroactive campaign, or a change of one, would do to history. Nothing is kept. Errors: as those of
+        CreateCampaign or UpdateCampaign; RESOURCE_EXHAUSTED (it would read too much); UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
