@@ -34,3 +34,8 @@ claims_handed_over = _meter.create_counter(
     unit="{order}",
     description="Claims offered to analytics_svc; `outcome` is taken, waiting (tried again) or refused.",
 )
+conversion_events = _meter.create_counter(
+    "trellis.attribution.conversion_events",
+    unit="{event}",
+    description="Events of the feed that speak of conversions; `kind` is added, or repeated: there already.",
+)

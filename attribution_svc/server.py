@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 
+from attribution_svc.conversion.assembly import keeping_conversions
 from attribution_svc.overlays import RemoteOverlays
 from attribution_svc.reading import Reading
 from attribution_svc.registry import CampaignRegistry
@@ -23,10 +24,16 @@ from svc_runtime.paging import PageTokens
 from svc_runtime.settings import MeshSettings, TelemetrySettings, load_or_exit
 from svc_runtime.tasks import keep_running, running
 from svc_runtime.tracing import configure_telemetry
-from trellis.attribution.v1 import attribution_service_pb2, attribution_service_pb2_grpc
+from trellis.attribution.v1 import (
+    attribution_service_pb2,
+    attribution_service_pb2_grpc,
+    conversion_service_pb2,
+    conversion_service_pb2_grpc,
+)
 
 SERVICE = "attribution_svc"
 SERVICE_NAME = attribution_service_pb2.DESCRIPTOR.services_by_name["AttributionService"].full_name
+CONVERSION_SERVICE_NAME = conversion_service_pb2.DESCRIPTOR.services_by_name["ConversionService"].full_name
 _FORGET_SECONDS = 3600.0
 _log = get_logger(__name__)
 
@@ -50,11 +57,12 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Attr
         await stack.enter_async_context(running("forget usage", forget_forever(store.usage)))
         tokens = PageTokens(mesh.mesh_secret.get_secret_value(), SERVICE)
         registry = CampaignRegistry(store, tokens, clock=SystemClock())
+        capture = await stack.enter_async_context(open_channel(mesh, settings.capture_target))
         auth_channel = await stack.enter_async_context(open_channel(mesh, settings.auth_target))
         analytics = await stack.enter_async_context(open_channel(mesh, settings.analytics_target))
         reading = Reading(analytics, Credentials(mesh, SERVICE))
         validate_key = RemoteKeyValidator(auth_channel, Credentials(mesh, SERVICE))
-        server = GrpcServer(mesh, service_names=[SERVICE_NAME], validate_key=validate_key)
+        server = GrpcServer(mesh, service_names=[SERVICE_NAME, CONVERSION_SERVICE_NAME], validate_key=validate_key)
         overlays = RemoteOverlays(analytics, Credentials(mesh, SERVICE))
         retroactive = Retroactive(store, overlays)
         await stack.enter_async_context(running("hand claims over", keep_running("hand claims over", retroactive.run)))
@@ -70,6 +78,10 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Attr
             clock=SystemClock(),
         )
         server.add(lambda s: attribution_service_pb2_grpc.add_AttributionServiceServicer_to_server(servicer, s))
+        conversions = await stack.enter_async_context(
+            keeping_conversions(store.conversions, capture, Credentials(mesh, SERVICE), tokens)
+        )
+        server.add(lambda s: conversion_service_pb2_grpc.add_ConversionServiceServicer_to_server(conversions, s))
         await server.start(settings.listen)
         stack.push_async_callback(server.stop)
         # Watches never end by themselves: without this every drain would last its whole time.

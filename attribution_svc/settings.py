@@ -17,5 +17,7 @@ class AttributionSettings(BaseSettings):
     """Most connections of this replica's pool; the routing feed holds one more."""
     auth_target: str = "127.0.0.1:50051"
     """Where auth_svc listens; asked about secret keys that internal callers send."""
+    capture_target: str = "127.0.0.1:50053"
+    """Where capture_svc listens; its feed is followed for conversions."""
     analytics_target: str = "127.0.0.1:50054"
     """Where analytics_svc listens; asked for the journeys of visitors."""

@@ -35,6 +35,7 @@ BUILT_IN_ROLES = {
             {
                 "campaigns:read",
                 "campaigns:write",
+                "conversions:read",
                 "conversions:write",
                 "traffic:read",
                 "analytics:read",
@@ -43,7 +44,7 @@ BUILT_IN_ROLES = {
                 "partners:write",
             },
         ),
-        _built_in("analyst", {"campaigns:read", "traffic:read", "analytics:read"}),
+        _built_in("analyst", {"campaigns:read", "conversions:read", "traffic:read", "analytics:read"}),
         # A server that sends events and conversions, and reads nothing.
         _built_in("sender", {"traffic:write", "conversions:write"}),
     )

@@ -13,7 +13,8 @@ POSTBACK = "postback"
 DEFAULT_EVENT = b"conversion"
 _LONGEST_EVENT_BYTES = 128
 _MOST_REFERENCES = 16
-_TYPE_NAMES = frozenset({b"event", b"et", b"type", b"action", b"name"})
+TYPE_NAMES = frozenset({b"event", b"et", b"type", b"action", b"name"})
+"""Parameters, in lower case, that name what happened before they say what became of it."""
 _NO_AMOUNT = Money(None, None, "empty")
 
 
@@ -58,11 +59,6 @@ class ConversionReading:
     is_test: bool
     is_counted: bool
     """It counts as a conversion, for what it says of itself."""
-
-    @property
-    def is_status_a_type(self) -> bool:
-        """The status came from a parameter that names what happened, as `event` does."""
-        return self.status_name in _TYPE_NAMES
 
 
 def read_conversion(
@@ -115,7 +111,7 @@ def _status(told: Found | None, *, is_postback: bool) -> str:
         return ""
     reading = read_status(told.value)
     # `event=purchase` is no status that nobody mapped.
-    is_silent = reading.status is Status.UNMAPPED and told.name.lower() in _TYPE_NAMES
+    is_silent = reading.status is Status.UNMAPPED and told.name.lower() in TYPE_NAMES
     return "" if is_silent else reading.status.value
 
 

@@ -16,6 +16,8 @@ class Status(StrEnum):
     SALE = "sale"
     LEAD = "lead"
     REJECTED = "rejected"
+    REFUNDED = "refunded"
+    """Only by words of a network's own: the words below leave it to whoever keeps the conversion."""
     UNMAPPED = "unmapped"
 
 

@@ -25,7 +25,7 @@ from svc_runtime.logs import get_logger
 from svc_runtime.mesh_token import Caller, CallerKind
 from svc_runtime.rpc_status import error_from_rpc
 from trellis.analytics.v1 import analytics_service_pb2_grpc, projection_service_pb2_grpc
-from trellis.attribution.v1 import attribution_service_pb2_grpc
+from trellis.attribution.v1 import attribution_service_pb2_grpc, conversion_service_pb2_grpc
 from trellis.auth.v1 import auth_service_pb2_grpc
 from trellis.capture.v1 import capture_service_pb2_grpc
 
@@ -64,6 +64,11 @@ class ApiCall:
     def attribution(self) -> "attribution_service_pb2_grpc.AttributionServiceAsyncStub":
         """The RPCs of attribution_svc, for ``ask``."""
         return attribution_service_pb2_grpc.AttributionServiceStub(self.call.gateway.channels.attribution)
+
+    @property
+    def conversions(self) -> "conversion_service_pb2_grpc.ConversionServiceAsyncStub":
+        """The conversions of attribution_svc, for ``ask``."""
+        return conversion_service_pb2_grpc.ConversionServiceStub(self.call.gateway.channels.attribution)
 
     @property
     def capture(self) -> "capture_service_pb2_grpc.CaptureServiceAsyncStub":

@@ -4,6 +4,7 @@ SCOPES = frozenset(
     {
         "traffic:write",
         "traffic:read",
+        "conversions:read",
         "conversions:write",
         "campaigns:read",
         "campaigns:write",

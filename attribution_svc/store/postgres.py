@@ -13,6 +13,7 @@ from attribution_svc.definition import definition_from_json, definition_to_json
 from attribution_svc.history import CampaignVersion, no_such_version
 from attribution_svc.store import Position, Routing
 from attribution_svc.store.claims import PostgresClaimStore, order_claim
+from attribution_svc.store.conversions import PostgresConversionStore
 from attribution_svc.store.usage import PostgresUsageStore
 from svc_runtime.errors import AlreadyExistsError
 from svc_runtime.logs import get_logger
@@ -124,6 +125,11 @@ class PostgresCampaignStore:
     def claims(self) -> PostgresClaimStore:
         """See ``CampaignStore.claims``."""
         return PostgresClaimStore(self._database)
+
+    @property
+    def conversions(self) -> PostgresConversionStore:
+        """The conversions, in the same database."""
+        return PostgresConversionStore(self._database)
 
     async def insert(self, campaign: Campaign, *, actor: str) -> None:
         """See ``CampaignStore.insert``."""

@@ -8,6 +8,7 @@ from ingress_gateway.openapi import (
     campaign_history,
     campaigns,
     capture,
+    conversions,
     mappings,
     problems,
     stored_events,
@@ -38,6 +39,7 @@ _TAGS = {
     capture.LINKS: "What people and their browsers touch.",
     capture.EVENTS: "What programs send: events, batches and postbacks.",
     campaigns.TAG: "Links and where they lead.",
+    conversions.TAG: "What partners and pages reported, made one of each order.",
     stored_events.TAG: "What was captured, found again, and the account of it.",
     analytics.TAG: "What it means: reports, funnels, journeys, and the last hour.",
     sql.TAG: "Any other question, in ClickHouse's SQL.",
@@ -66,7 +68,10 @@ _HEADERS = {
 
 def openapi_document() -> Json:
     """Return the OpenAPI document of the gateway."""
-    groups = (capture, campaigns, campaign_history, stored_events, analytics, attribution, sql, mappings, access, about)
+    groups = (
+        *(capture, campaigns, campaign_history, conversions, stored_events, analytics, attribution, sql, mappings),
+        *(access, about),
+    )
     return {
         "openapi": "3.1.0",
         "info": {

@@ -153,6 +153,7 @@ class _Planner:
             "ATTRIBUTION_LISTEN": self._targets["attribution"],
             "ATTRIBUTION_POSTGRES_DSN": self._dsn("ATTRIBUTION_POSTGRES_DSN", postgres, self._attribution),
             "ATTRIBUTION_AUTH_TARGET": self._targets["auth"],
+            "ATTRIBUTION_CAPTURE_TARGET": self._targets["capture"],
             "ATTRIBUTION_ANALYTICS_TARGET": self._targets["analytics"],
         }
         return self._service(

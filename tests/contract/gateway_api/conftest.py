@@ -32,4 +32,5 @@ async def mesh(shared_mesh: Mesh) -> Mesh:
         shared_mesh.projection,
         shared_mesh.analytics,
     )
+    shared_mesh.conversions.__init__()  # type: ignore[misc]  # as new
     return shared_mesh

@@ -23,6 +23,7 @@ from svc_runtime.grpc_server import GrpcServer
 from svc_runtime.settings import MeshSettings, TelemetrySettings
 from tests.contract.gateway_api.description import Description
 from tests.contract.gateway_api.fake_analytics import FakeAnalytics
+from tests.contract.gateway_api.fake_conversions import FakeConversions
 from tests.contract.gateway_api.fake_projection import FakeProjection
 from tests.contract.gateway_api.fakes import (
     ACME,
@@ -37,6 +38,7 @@ from tests.contract.gateway_api.fakes import (
 from trellis.analytics.v1.analytics_service_pb2_grpc import add_AnalyticsServiceServicer_to_server
 from trellis.analytics.v1.projection_service_pb2_grpc import add_ProjectionServiceServicer_to_server
 from trellis.attribution.v1.attribution_service_pb2_grpc import add_AttributionServiceServicer_to_server
+from trellis.attribution.v1.conversion_service_pb2_grpc import add_ConversionServiceServicer_to_server
 from trellis.auth.v1.auth_service_pb2_grpc import add_AuthServiceServicer_to_server
 from trellis.capture.v1.capture_service_pb2_grpc import add_CaptureServiceServicer_to_server
 
@@ -84,6 +86,7 @@ class Mesh:
     projection: FakeProjection
     analytics: FakeAnalytics
     servers: dict[str, GrpcServer]
+    conversions: FakeConversions
 
     async def until_shipped(self) -> None:
         """Wait until no event is on its way to capture_svc."""
@@ -134,8 +137,12 @@ async def running_mesh(
 ) -> AsyncIterator[Mesh]:
     """Run a gateway on ``directory`` and the services behind it; ``reading`` is an AnalyticsService that is no fake."""
     attribution, warden, capture = FakeAttribution(), FakeWarden(), FakeCapture()
-    projection, analytics = FakeProjection(), FakeAnalytics()
+    projection, analytics, conversions = FakeProjection(), FakeAnalytics(), FakeConversions()
     furnish(attribution, warden, capture, projection, analytics)
+
+    def serve_attribution(server: Any) -> None:
+        add_AttributionServiceServicer_to_server(attribution, server)
+        add_ConversionServiceServicer_to_server(conversions, server)
 
     def serve_reading(server: Any) -> None:
         add_ProjectionServiceServicer_to_server(projection, server)
@@ -144,7 +151,7 @@ async def running_mesh(
     async with contextlib.AsyncExitStack() as stack:
         servers = {
             "auth": await _serving(stack, lambda s: add_AuthServiceServicer_to_server(warden, s)),
-            "attribution": await _serving(stack, lambda s: add_AttributionServiceServicer_to_server(attribution, s)),
+            "attribution": await _serving(stack, serve_attribution),
             "capture": await _serving(stack, lambda s: add_CaptureServiceServicer_to_server(capture, s)),
             "analytics": await _serving(stack, serve_reading),
         }
@@ -157,7 +164,16 @@ async def running_mesh(
         session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
         behind = {name: server for name, (server, _) in servers.items()}
         yield Mesh(
-            f"http://{host}:{port}", session, gateway, attribution, warden, capture, projection, analytics, behind
+            f"http://{host}:{port}",
+            session,
+            gateway,
+            attribution,
+            warden,
+            capture,
+            projection,
+            analytics,
+            behind,
+            conversions,
         )
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from ingress_gateway.openapi.conversions import CONVERSION_ID
 from ingress_gateway.openapi.document import openapi_document
 from ingress_gateway.openapi.page import render_page
 from tests.contract.gateway_api.description import Description
@@ -72,6 +73,7 @@ def furnished(mesh: Mesh) -> Mesh:
     mesh.projection.put_operation(
         ACME, "op_01930f2e7c2b7d429f0a3a5b1c2d4e5f", state=projection_pb.OPERATION_STATE_SUCCEEDED, end_time=stamp()
     )
+    mesh.conversions.put(ACME, CONVERSION_ID)
     return mesh
 
 

@@ -1,0 +1,81 @@
+"""Following the feed: what capture_svc stored of conversions is kept, each event once."""
+
+import asyncio
+
+import grpc
+
+from attribution_svc import metrics
+from attribution_svc.conversion.book import Bookmark, ConversionStore
+from attribution_svc.conversion.convert import bookmark_from_pb, conversion_events_from_pb
+from svc_runtime.errors import UnavailableError
+from svc_runtime.grpc_client import Credentials
+from svc_runtime.logs import get_logger
+from svc_runtime.rpc_status import error_from_rpc
+from svc_runtime.tasks import keep_running
+from trellis.capture.v1 import capture_service_pb2 as pb
+from trellis.capture.v1 import capture_service_pb2_grpc as pb_grpc
+
+FOLLOWER = "attribution"
+PAGE_EVENT_COUNT = 5_000
+LONGEST_SILENCE_SECONDS = 20.0
+"""The feed sends a heartbeat every 5 s; longer than this without a word it is taken for dead."""
+_LONGEST_DELAY_SECONDS = 5.0
+_log = get_logger(__name__)
+
+
+class ConversionFollower:
+    """Follows ``CaptureService.Subscribe`` into a ``ConversionStore``.
+
+    Replicas may follow at the same time: the bookmark moves for one of them, and the others go on from there.
+    """
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        credentials: Credentials,
+        store: ConversionStore,
+        *,
+        page_event_count: int = PAGE_EVENT_COUNT,
+    ) -> None:
+        self._stub: pb_grpc.CaptureServiceAsyncStub = pb_grpc.CaptureServiceStub(channel)
+        self._credentials = credentials
+        self._store = store
+        self._page_event_count = page_event_count
+
+    async def run(self) -> None:
+        """Follow until cancelled; whatever fails, go on from the bookmark that is stored."""
+        await keep_running("conversion follower", self.follow, longest_delay_seconds=_LONGEST_DELAY_SECONDS)
+
+    async def follow(self) -> None:
+        """Follow until the feed or the store fails, which raises TrellisError."""
+        bookmark = await self._store.bookmark()
+        _log.info("following the feed", is_from_the_beginning=not bookmark.cursor)
+        request = pb.SubscribeRequest(follower=FOLLOWER, cursor=bookmark.cursor, max_event_count=self._page_event_count)
+        call = self._stub.Subscribe(request, metadata=self._credentials.as_service())
+        messages = aiter(call)
+        try:
+            while True:
+                async with asyncio.timeout(LONGEST_SILENCE_SECONDS):
+                    message = await anext(messages, None)
+                if message is None:
+                    raise UnavailableError("the feed ended")
+                bookmark = await self._take(message, bookmark)
+        except grpc.aio.AioRpcError as error:
+            raise error_from_rpc(error) from None
+        except TimeoutError:
+            raise UnavailableError(f"the feed was silent for {LONGEST_SILENCE_SECONDS:g} s") from None
+        finally:
+            call.cancel()
+
+    async def _take(self, message: pb.SubscribeResponse, bookmark: Bookmark) -> Bookmark:
+        after = bookmark_from_pb(message)
+        if not message.event_count and after.cursor == bookmark.cursor:
+            return bookmark
+        # Reading thousands of events takes a while: not on the loop that watches routing.
+        events = await asyncio.to_thread(conversion_events_from_pb, message.events)
+        added = await self._store.take(events, after, expected_cursor=bookmark.cursor)
+        metrics.conversion_events.add(added, {"kind": "added"})
+        if added != len(events):
+            metrics.conversion_events.add(len(events) - added, {"kind": "repeated"})
+            _log.info("some events were there already", repeated_count=len(events) - added)
+        return after
