@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from analytics_svc.admission import Admission, Capacity, Weight
 from analytics_svc.assembly import projecting
+from analytics_svc.behavior.exports import JourneyExports
 from analytics_svc.behavior.questions import BehaviorQuestions
 from analytics_svc.cache import ResultCache, Results
 from analytics_svc.expiry import Expiry
@@ -19,6 +20,7 @@ from analytics_svc.reports import Reports
 from analytics_svc.retention import Retentions
 from analytics_svc.run_sql import SqlRunner
 from analytics_svc.servicer.analytics import AnalyticsServicer
+from analytics_svc.servicer.journeys import JourneyServicer
 from analytics_svc.servicer.links import LinkServicer
 from analytics_svc.settings import AnalyticsSettings
 from analytics_svc.sql_guard import QueryLimits, tenant_schema
@@ -43,13 +45,20 @@ from svc_runtime.paging import PageTokens
 from svc_runtime.settings import MeshSettings, TelemetrySettings, load_or_exit
 from svc_runtime.tasks import running
 from svc_runtime.tracing import configure_telemetry
-from trellis.analytics.v1 import analytics_service_pb2, link_service_pb2, projection_service_pb2
+from trellis.analytics.v1 import (
+    analytics_service_pb2,
+    journey_service_pb2,
+    link_service_pb2,
+    projection_service_pb2,
+)
 from trellis.analytics.v1 import analytics_service_pb2_grpc as pb_grpc
+from trellis.analytics.v1 import journey_service_pb2_grpc as journey_grpc
 from trellis.analytics.v1 import link_service_pb2_grpc as link_grpc
 from trellis.analytics.v1 import projection_service_pb2_grpc as projection_grpc
 
 SERVICE = "analytics_svc"
 ANALYTICS_SERVICE = analytics_service_pb2.DESCRIPTOR.services_by_name["AnalyticsService"].full_name
+JOURNEY_SERVICE = journey_service_pb2.DESCRIPTOR.services_by_name["JourneyService"].full_name
 PROJECTION_SERVICE = projection_service_pb2.DESCRIPTOR.services_by_name["ProjectionService"].full_name
 LINK_SERVICE = link_service_pb2.DESCRIPTOR.services_by_name["LinkService"].full_name
 _GEOIP_SECONDS = 30.0
@@ -99,13 +108,16 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Anal
         results = Results(await _open_cache(stack, settings))
         reports = Reports(reader, results, watermark=follower.watermark_time, clock=SystemClock())
         page_tokens = PageTokens(mesh.mesh_secret.get_secret_value(), SERVICE)
+        grouping = reader.weighing(_grouping_weight(settings))
         behavior = BehaviorQuestions(
             reader,
             results,
             clock=SystemClock(),
             watermark_time=follower.watermark_time,
-            grouping=reader.weighing(_grouping_weight(settings)),
+            grouping=grouping,
         )
+        exports = JourneyExports(grouping, watermark_time=follower.watermark_time)
+        journeys = JourneyServicer(exports, clock=SystemClock())
         servicer = AnalyticsServicer(
             sql=sql,
             realtime=realtime,
@@ -131,10 +143,10 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Anal
         )
         auth_channel = await stack.enter_async_context(open_channel(mesh, settings.auth_target))
         validate_key = RemoteKeyValidator(auth_channel, Credentials(mesh, SERVICE))
-        server = GrpcServer(
-            mesh, service_names=[ANALYTICS_SERVICE, PROJECTION_SERVICE, LINK_SERVICE], validate_key=validate_key
-        )
+        names = [ANALYTICS_SERVICE, JOURNEY_SERVICE, PROJECTION_SERVICE, LINK_SERVICE]
+        server = GrpcServer(mesh, service_names=names, validate_key=validate_key)
         server.add(lambda s: pb_grpc.add_AnalyticsServiceServicer_to_server(servicer, s))
+        server.add(lambda s: journey_grpc.add_JourneyServiceServicer_to_server(journeys, s))
         server.add(lambda s: projection_grpc.add_ProjectionServiceServicer_to_server(projection, s))
         server.add(lambda s: link_grpc.add_LinkServiceServicer_to_server(LinkServicer(links), s))
         await server.start(settings.listen)

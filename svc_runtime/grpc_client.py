@@ -10,8 +10,8 @@ from opentelemetry.instrumentation.grpc import aio_client_interceptors, filters
 from svc_runtime.grpc_server import MAX_MESSAGE_BYTES
 from svc_runtime.mesh_token import Caller, CallerKind, MeshTokens
 from svc_runtime.settings import MeshSettings
-from trellis.analytics.v1 import analytics_service_pb2, projection_service_pb2
-from trellis.attribution.v1 import attribution_service_pb2, conversion_service_pb2
+from trellis.analytics.v1 import analytics_service_pb2, journey_service_pb2, projection_service_pb2
+from trellis.attribution.v1 import attribution_service_pb2, conversion_service_pb2, model_service_pb2
 from trellis.auth.v1 import auth_service_pb2
 from trellis.capture.v1 import capture_service_pb2
 
@@ -27,6 +27,8 @@ _SERVICES = [
         auth_service_pb2,
         capture_service_pb2,
         conversion_service_pb2,
+        journey_service_pb2,
+        model_service_pb2,
         projection_service_pb2,
     )
     for service in module.DESCRIPTOR.services_by_name.values()

@@ -7,14 +7,21 @@ from svc_runtime.errors import Code, PermissionDeniedError
 from svc_runtime.interceptors import access_rule, check_access
 from svc_runtime.mesh_token import Caller, CallerKind
 from svc_runtime.scopes import SCOPES
-from trellis.attribution.v1 import attribution_service_pb2
+from trellis.analytics.v1 import journey_service_pb2
+from trellis.attribution.v1 import attribution_service_pb2, model_service_pb2
 from trellis.auth.v1 import auth_service_pb2
 from trellis.capture.v1 import capture_service_pb2
 from trellis.type.v1 import access_pb2, error_reason_pb2
 
 METHODS: list[MethodDescriptor] = [
     method
-    for module in (attribution_service_pb2, auth_service_pb2, capture_service_pb2)
+    for module in (
+        attribution_service_pb2,
+        auth_service_pb2,
+        capture_service_pb2,
+        journey_service_pb2,
+        model_service_pb2,
+    )
     for service in module.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 ]

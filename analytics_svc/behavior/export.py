@@ -1,0 +1,299 @@
+"""Journeys of many visitors in columns, for who credits conversions. As SQL, a share of the visitors at a time.
+
+A touch is what it is in ``path``: a click or page view that is no conversion, of the same visitor, within the look-back
+of the conversion, both ends included. The slice's filters choose conversions; touches are all that belong to them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from analytics_svc.behavior.columns import (
+    ACTOR,
+    EVENT_ORDER,
+    MILLISECOND,
+    actor_columns,
+    before,
+    bind_dimension,
+    milliseconds,
+)
+from analytics_svc.behavior.path import DEFAULT_LOOKBACK, LONGEST_PATH, TOUCH_TYPES
+from analytics_svc.dimension import DIMENSIONS, Dimension
+from analytics_svc.slice import DimensionFilter, Slice
+from analytics_svc.statement import Rows, Statement, condition_of
+
+LONGEST_AGE = timedelta(days=3650)
+MOST_RULES = 101
+MOST_TYPES = 100
+MOST_CONVERSIONS = 5_000_000
+MOST_TOUCHES = 20_000_000
+"""Of the visitors that converted, whether in a journey or not."""
+MOST_VALUES = 10_000
+"""Of the dimension."""
+MOST_PATHS = 200_000
+MOST_PATH_VALUES = 2_000_000
+"""Of all paths together."""
+SHARE_EVENTS = 2_000_000
+"""Events of the visitors that one statement groups, about."""
+ROW_ENTRIES = 20_000
+"""Conversions, or paths, of one row of an answer."""
+_ANY_AGE_MS = 1 << 60
+
+
+@dataclass(frozen=True, slots=True)
+class LookbackRule:
+    """How old a touch may be."""
+
+    longest: timedelta | None = DEFAULT_LOOKBACK
+    """Whole milliseconds; None: any age."""
+    is_same_session: bool = False
+
+    @property
+    def longest_ms(self) -> int:
+        """In milliseconds; more than any event's age for any."""
+        return _ANY_AGE_MS if self.longest is None else self.longest // timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSpec:
+    """Which conversions, and which touches belong to them."""
+
+    slice: Slice
+    """Its currency is set before anything is compiled."""
+    dimension: Dimension
+    conversion_types: tuple[str, ...] = ()
+    rules: tuple[tuple[str, LookbackRule], ...] = ()
+    """By type of the conversion."""
+    default_rule: LookbackRule = LookbackRule()
+    touch_limit: int = LONGEST_PATH
+
+    @property
+    def conversions(self) -> Slice:
+        """The slice with the types among its filters."""
+        if not self.conversion_types:
+            return self.slice
+        chosen = DimensionFilter(DIMENSIONS["conversion_event"], self.conversion_types)
+        return replace(self.slice, dimension_filters=(*self.slice.dimension_filters, chosen))
+
+    @property
+    def earliest_time(self) -> datetime:
+        """Touches may be that old."""
+        every = [self.default_rule, *(rule for _, rule in self.rules)]
+        longest = [rule.longest for rule in every if rule.longest is not None]
+        age = max(longest) if len(longest) == len(every) else LONGEST_AGE
+        return before(self.slice.start_time, age)
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much there is."""
+
+    conversion_count: int
+    """Of known visitors."""
+    anonymous_count: int
+    anonymous_micros: int
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """A value of the dimension that touches have."""
+
+    code: int
+    """64 bits of its hash, by which the other statements name it."""
+    value: str
+    touch_count: int
+
+
+def compile_extent(spec: ExportSpec) -> Statement:
+    """Compile to one row: see ``Extent``."""
+    part = condition_of(spec.conversions)
+    sql = f"""
+SELECT countIf(user_id != ''), countIf(user_id = ''),
+    toInt64(sumIf({_AMOUNT}, user_id = '') * 1000000)
+FROM events PREWHERE {part.prewhere} WHERE {part.where} AND is_conversion = 1
+"""  # noqa: S608 - our own text: what a caller says is a parameter
+    return Statement(sql, part.parameters | {"currency": spec.slice.currency})
+
+
+def extent_of(rows: Rows) -> Extent:
+    """Read the row."""
+    return Extent(*map(int, rows.rows[0]))
+
+
+def compile_values(spec: ExportSpec, *, of_everybody: bool) -> Statement:
+    """Compile to rows of code, value and touches, of those who converted or of everybody; one more than may be."""
+    compiler = _Compiler(spec)
+    whose = "user_id != ''" if of_everybody else compiler.converted("")
+    sql = f"""
+SELECT {_code("touched")} AS code, any(touched), count()
+FROM (
+    SELECT {spec.dimension.expression} AS touched
+    FROM events PREWHERE {compiler.prewhere} WHERE {compiler.people} AND {_IS_TOUCH} AND {whose}
+)
+GROUP BY code
+LIMIT {MOST_VALUES + 1}
+"""  # noqa: S608 - our own text: what a caller says is a parameter
+    return Statement(sql, compiler.parameters, can_spill=True)
+
+
+def values_of(rows: Rows) -> list[Touched]:
+    """Read the rows."""
+    return [Touched(code, value, count) for code, value, count in rows.rows]
+
+
+def compile_journeys(spec: ExportSpec, *, share: int, share_count: int) -> Statement:
+    """Compile to rows of columns: of conversions their micros and numbers of touches; of touches codes, ages, direct.
+
+    ``share`` of ``share_count`` of the visitors.
+    """
+    compiler = _Compiler(spec, share, share_count)
+    sql = f"""
+SELECT groupArray(micros), groupArray(length(codes)), groupArrayArray(codes), groupArrayArray(ages),
+    groupArrayArray(directs)
+FROM (
+    SELECT ending.2 AS micros, {compiler.path} AS path,
+        arrayMap(touch -> touch.3, path) AS codes, arrayMap(touch -> toUInt64(ending.1 - touch.1), path) AS ages,
+        arrayMap(touch -> touch.4, path) AS directs
+    FROM ({compiler.visitors(compiler.converted(compiler.share), "notEmpty(conversions)")})
+    ARRAY JOIN conversions AS ending
+)
+GROUP BY intDiv(rowNumberInAllBlocks(), {ROW_ENTRIES})
+"""  # noqa: S608 - our own text: what a caller says is a parameter
+    return Statement(sql, compiler.parameters, _ROOMY, can_spill=True)
+
+
+def compile_counted(spec: ExportSpec, *, share: int, share_count: int) -> Statement:
+    """Compile to rows of columns: of different paths their lengths, conversions, unconverted, micros; of touches codes.
+
+    One path more than may be, of ``share`` of ``share_count`` of the visitors.
+    """
+    compiler = _Compiler(spec, share, share_count)
+    kept = "(notEmpty(conversions) OR arrayExists(touch -> touch.6 = 1, touches))"
+    unconverted = "[(touches[-1].1, toInt64(0), {default_ms:Int64}, {default_session:UInt8}, touches[-1].5, 0)]"
+    sql = f"""
+SELECT groupArray(length(codes)), groupArrayArray(codes), groupArray(converted), groupArray(unconverted),
+    groupArray(micros)
+FROM (
+    SELECT arrayMap(touch -> touch.3, {compiler.path}) AS codes, countIf(ending.6 = 1) AS converted,
+        countIf(ending.6 = 0) AS unconverted, sum(ending.2) AS micros
+    FROM ({compiler.visitors(f"user_id != '' AND {compiler.share}", kept)})
+    ARRAY JOIN if(empty(conversions), {unconverted}, conversions) AS ending
+    GROUP BY codes
+    LIMIT {MOST_PATHS + 1}
+)
+GROUP BY intDiv(rowNumberInAllBlocks(), {ROW_ENTRIES})
+"""  # noqa: S608 - our own text: what a caller says is a parameter
+    return Statement(sql, compiler.parameters, _ROOMY, can_spill=True)
+
+
+_AMOUNT = "if(currency = {currency:String} AND currency != '', toDecimal128(ifNull(value, 0), 6), toDecimal128(0, 6))"
+_IS_TOUCH = "is_conversion = 0 AND event_type IN {touch_types:Array(String)}"
+_ROOMY = {"max_block_size": "8192"}
+"""Journeys are long rows."""
+
+
+def _code(expression: str) -> str:
+    return f"sipHash64({expression})"
+
+
+class _Compiler:
+    def __init__(self, spec: ExportSpec, share: int = 0, share_count: int = 1) -> None:
+        reach = replace(spec.slice, start_time=spec.earliest_time, filter=None, dimension_filters=())
+        everybody, self._ending = condition_of(reach), condition_of(spec.conversions)
+        self._spec = spec
+        self._inside = condition_of(spec.slice).where
+        self.prewhere, self.people = everybody.prewhere, everybody.where
+        self.share = "cityHash64(user_id) % {share_count:UInt32} = {share:UInt32}"
+        self.parameters: dict[str, object] = {
+            **self._ending.parameters,
+            **everybody.parameters,
+            "slice_start_ms": milliseconds(spec.slice.start_time),
+            "currency": spec.slice.currency,
+            "touch_types": list(TOUCH_TYPES),
+            "default_ms": spec.default_rule.longest_ms,
+            "default_session": int(spec.default_rule.is_same_session),
+            "share": share,
+            "share_count": share_count,
+        }
+        if spec.rules:
+            self.parameters["rule_types"] = [name for name, _ in spec.rules]
+            self.parameters["rule_ms"] = [rule.longest_ms for _, rule in spec.rules]
+            self.parameters["rule_sessions"] = [int(rule.is_same_session) for _, rule in spec.rules]
+        self.parameters |= bind_dimension(spec.dimension, spec.slice.time_zone)
+
+    @property
+    def is_ending(self) -> str:
+        """Which rows are conversions that are asked for."""
+        return f"is_conversion = 1 AND {MILLISECOND} >= {{slice_start_ms:Int64}} AND {self._ending.where}"
+
+    @property
+    def path(self) -> str:
+        """The touches of a conversion, of ``touches`` and ``ending``."""
+        within = "touch.1 BETWEEN ending.1 - ending.3 AND ending.1"
+        if self._has_sessions:
+            within += " AND (ending.4 = 0 OR (ending.5 != 0 AND touch.5 = ending.5))"
+        return f"arraySlice(arrayFilter(touch -> {within}, touches), -{self._spec.touch_limit})"
+
+    def converted(self, also: str) -> str:
+        """Only visitors who converted: the others' touches need not be held."""
+        more = f" AND {also}" if also else ""
+        return (
+            f"user_id IN (SELECT user_id FROM events PREWHERE {self.prewhere}"  # noqa: S608 - our own text
+            f" WHERE user_id != '' AND {self.is_ending}{more}){more}"
+        )
+
+    def visitors(self, whose: str, kept: str) -> str:
+        """Each visitor's touches (time, order, code, direct, session, in the slice) and conversions.
+
+        A conversion is its time, micros, look-back, whether of its session only, session, and 1.
+        """
+        session = "cityHash64(session_id) * (session_id != '')" if self._has_sessions else "toUInt64(0)"
+        return f"""
+        SELECT arraySort(groupArrayIf((at, id, code, direct, session, inside), is_touch)) AS touches,
+            groupArrayIf((at, micros, lookback_ms, same_session, session, 1), is_ending) AS conversions
+        FROM (
+            SELECT {actor_columns("user_id")}, {MILLISECOND} AS at, {EVENT_ORDER} AS id,
+                {_code(self._spec.dimension.expression)} AS code, source IN ('', 'direct') AS direct,
+                {session} AS session, toUInt8({_IS_TOUCH}) AS is_touch, toUInt8({self.is_ending}) AS is_ending,
+                toUInt8(at >= {{slice_start_ms:Int64}} AND {self._inside}) AS inside,
+                toInt64({_AMOUNT} * 1000000) AS micros, {self._ruled("ms", "Int64")} AS lookback_ms,
+                {self._ruled("session", "UInt8")} AS same_session
+            FROM events PREWHERE {self.prewhere}
+            WHERE {self.people} AND {whose} AND (({_IS_TOUCH}) OR ({self.is_ending}))
+        )
+        GROUP BY {ACTOR}
+        HAVING {kept}
+    """  # noqa: S608 - our own text: what a caller says is a parameter
+
+    def _ruled(self, what: str, kind: str) -> str:
+        default = f"{{default_{what}:{kind}}}"
+        if not self._spec.rules:
+            return default
+        name = {"ms": "rule_ms", "session": "rule_sessions"}[what]
+        return f"transform(toString(conversion_event), {{rule_types:Array(String)}}, {{{name}:Array({kind})}}, {default})"
+
+    @property
+    def _has_sessions(self) -> bool:
+        return any(rule.is_same_session for rule in (self._spec.default_rule, *(rule for _, rule in self._spec.rules)))
+
+
+@dataclass(frozen=True, slots=True)
+class JourneyColumns:
+    """Conversions and their touches."""
+
+    micros: Sequence[int]
+    touch_counts: Sequence[int]
+    codes: Sequence[int]
+    ages_ms: Sequence[int]
+    directs: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class PathColumns:
+    """Paths."""
+
+    touch_counts: Sequence[int]
+    codes: Sequence[int]
+    conversion_counts: Sequence[int]
+    unconverted_counts: Sequence[int]
+    micros: Sequence[int]
