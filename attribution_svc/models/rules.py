@@ -8,12 +8,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from attribution_svc.models.allocate import allocate, fixed_point
 from attribution_svc.models.touch import DAY_MS, Credit, Journey
 
-_ONE = float(1 << 52)
+_BITS = 52
+"""Of a weight in fixed point."""
 _PERCENT = 10_000
 """Weights of positions are kept in ten-thousandths."""
 
@@ -112,9 +113,36 @@ def _position(count: int, first: float, middle: float, last: float) -> tuple[int
     return (ends[0] * inner // common, *[each // common] * inner, ends[1] * inner // common)
 
 
+_NumberT = TypeVar("_NumberT", bound=Any)
+_POWERS_OF_A_HALF = tuple((-math.log(2)) ** power / math.factorial(power) for power in range(18))
+"""Of the series of ``2 ** -x``; what is left out of it is below the last bit."""
+
+
+def decayed(part: _NumberT) -> _NumberT:
+    """Return ``2 ** -part`` for 0 to 1, of a number or of each in an array.
+
+    By sums and products alone, in this order: those are the same to the last bit wherever they are computed. A power
+    is not.
+    """
+    value = 0.0 * part + _POWERS_OF_A_HALF[-1]
+    for coefficient in _POWERS_OF_A_HALF[-2::-1]:
+        value = value * part + coefficient
+    return value
+
+
+def per_millisecond(half_life_days: float) -> float:
+    """Return how many half-lives a millisecond is."""
+    return 1 / (half_life_days * DAY_MS)
+
+
+def _decayed_weight(half_lives: float) -> int:
+    whole = int(half_lives)
+    return int(math.ldexp(decayed(half_lives - whole), _BITS - whole))
+
+
 @dataclass(frozen=True, slots=True)
 class TimeDecay:
-    """``2 ** (-age / half_life)``, the age before the conversion.
+    """``2 ** (-age / half_life)``, the age before the conversion, as ``decayed`` computes it.
 
     Ages are taken from the newest touch, which changes no proportion and never underflows; a touch more than 52
     half-lives older than the newest gets nothing.
@@ -131,8 +159,8 @@ class TimeDecay:
         if not touches:
             return ()
         newest = touches[-1].time_ms
-        per_ms = 1 / (self.half_life_days * DAY_MS)
-        weights = [int(2.0 ** ((touch.time_ms - newest) * per_ms) * _ONE) for touch in touches]
+        per_ms = per_millisecond(self.half_life_days)
+        weights = [_decayed_weight((newest - touch.time_ms) * per_ms) for touch in touches]
         if self.direct_weight == 1:
             return weights
         return self._direct_weighed(journey, weights)
