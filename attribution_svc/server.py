@@ -4,6 +4,9 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from attribution_svc.conversion.assembly import keeping_conversions
+from attribution_svc.credit_reports import CreditReports
+from attribution_svc.journey_stream import JourneyStream
+from attribution_svc.model_servicer import ModelServicer
 from attribution_svc.overlays import RemoteOverlays
 from attribution_svc.reading import Reading
 from attribution_svc.registry import CampaignRegistry
@@ -29,11 +32,14 @@ from trellis.attribution.v1 import (
     attribution_service_pb2_grpc,
     conversion_service_pb2,
     conversion_service_pb2_grpc,
+    model_service_pb2,
+    model_service_pb2_grpc,
 )
 
 SERVICE = "attribution_svc"
 SERVICE_NAME = attribution_service_pb2.DESCRIPTOR.services_by_name["AttributionService"].full_name
 CONVERSION_SERVICE_NAME = conversion_service_pb2.DESCRIPTOR.services_by_name["ConversionService"].full_name
+MODEL_SERVICE_NAME = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 _FORGET_SECONDS = 3600.0
 _log = get_logger(__name__)
 
@@ -62,7 +68,8 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Attr
         analytics = await stack.enter_async_context(open_channel(mesh, settings.analytics_target))
         reading = Reading(analytics, Credentials(mesh, SERVICE))
         validate_key = RemoteKeyValidator(auth_channel, Credentials(mesh, SERVICE))
-        server = GrpcServer(mesh, service_names=[SERVICE_NAME, CONVERSION_SERVICE_NAME], validate_key=validate_key)
+        names = [SERVICE_NAME, CONVERSION_SERVICE_NAME, MODEL_SERVICE_NAME]
+        server = GrpcServer(mesh, service_names=names, validate_key=validate_key)
         overlays = RemoteOverlays(analytics, Credentials(mesh, SERVICE))
         retroactive = Retroactive(store, overlays)
         await stack.enter_async_context(running("hand claims over", keep_running("hand claims over", retroactive.run)))
@@ -82,6 +89,8 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Attr
             keeping_conversions(store.conversions, capture, Credentials(mesh, SERVICE), tokens)
         )
         server.add(lambda s: conversion_service_pb2_grpc.add_ConversionServiceServicer_to_server(conversions, s))
+        models = ModelServicer(CreditReports(JourneyStream(analytics, Credentials(mesh, SERVICE))))
+        server.add(lambda s: model_service_pb2_grpc.add_ModelServiceServicer_to_server(models, s))
         await server.start(settings.listen)
         stack.push_async_callback(server.stop)
         # Watches never end by themselves: without this every drain would last its whole time.

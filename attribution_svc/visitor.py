@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from attribution_svc.models.allocate import allocate, in_units
+from attribution_svc.models.allocate import allocate
 from attribution_svc.models.rules import Rule, credits_of
 from attribution_svc.models.touch import DAY_MS, Conversion, Journey, Lookback, Touch, journey_of
-from enrichment.currencies import MINOR_DIGITS
+from attribution_svc.money import in_minor_units
 from svc_runtime.mesh_token import Caller
 
 TOUCH_TYPES = frozenset({"click", "pageview"})
 """Events that may be credited, as in the paths of analytics_svc."""
 _HUNDREDTHS = 10_000
-_MICROS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ def attribute(
     journeys = [journey_of(_conversion(event), touches, lookback) for event in converted]
     credited, nobody = _credited(journeys, rule, len(events))
     total = sum(event.value_micros for event in converted)
-    *values, nobody = _in_minor_units([*credited, nobody], currency)
+    *values, nobody = in_minor_units([*credited, nobody], currency)
     percents = _percents([*values, nobody])
     points = tuple(
         Touchpoint(event, _days_before(index, journeys), value, percent)
@@ -134,14 +133,6 @@ def _credited(journeys: Sequence[Journey], rule: Rule, count: int) -> tuple[list
             else:
                 credited[int(credit.touch.channel)] += credit.value_micros
     return credited, nobody
-
-
-def _in_minor_units(parts: list[int], currency: str) -> list[int]:
-    """Round credits to what the currency can pay; they still add up. Refunds and sales together stay as they are."""
-    unit = _MICROS // 10 ** MINOR_DIGITS.get(currency, 2)
-    if unit <= 1 or (min(parts) < 0 < max(parts)):
-        return parts
-    return in_units(parts, unit)
 
 
 def _percents(parts: list[int]) -> list[float]:

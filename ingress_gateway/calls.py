@@ -25,7 +25,11 @@ from svc_runtime.logs import get_logger
 from svc_runtime.mesh_token import Caller, CallerKind
 from svc_runtime.rpc_status import error_from_rpc
 from trellis.analytics.v1 import analytics_service_pb2_grpc, projection_service_pb2_grpc
-from trellis.attribution.v1 import attribution_service_pb2_grpc, conversion_service_pb2_grpc
+from trellis.attribution.v1 import (
+    attribution_service_pb2_grpc,
+    conversion_service_pb2_grpc,
+    model_service_pb2_grpc,
+)
 from trellis.auth.v1 import auth_service_pb2_grpc
 from trellis.capture.v1 import capture_service_pb2_grpc
 
@@ -69,6 +73,11 @@ class ApiCall:
     def conversions(self) -> "conversion_service_pb2_grpc.ConversionServiceAsyncStub":
         """The conversions of attribution_svc, for ``ask``."""
         return conversion_service_pb2_grpc.ConversionServiceStub(self.call.gateway.channels.attribution)
+
+    @property
+    def models(self) -> "model_service_pb2_grpc.ModelServiceAsyncStub":
+        """The attribution models of attribution_svc, for ``ask``."""
+        return model_service_pb2_grpc.ModelServiceStub(self.call.gateway.channels.attribution)
 
     @property
     def capture(self) -> "capture_service_pb2_grpc.CaptureServiceAsyncStub":

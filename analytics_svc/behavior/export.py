@@ -270,7 +270,9 @@ class _Compiler:
         if not self._spec.rules:
             return default
         name = {"ms": "rule_ms", "session": "rule_sessions"}[what]
-        return f"transform(toString(conversion_event), {{rule_types:Array(String)}}, {{{name}:Array({kind})}}, {default})"
+        return (
+            f"transform(toString(conversion_event), {{rule_types:Array(String)}}, {{{name}:Array({kind})}}, {default})"
+        )
 
     @property
     def _has_sessions(self) -> bool:

@@ -1,7 +1,7 @@
 """Exports of journeys: statements one after the other, each a bounded share of the visitors."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -39,13 +39,13 @@ class Summary:
 class JourneyExports:
     """Reads journeys. Errors are those of ``ReadingReader.rows``, and QueryLimitError for more than an export holds."""
 
-    def __init__(
-        self, reader: ReadingReader, *, watermark_time: Callable[[], datetime | None] = lambda: None
-    ) -> None:
+    def __init__(self, reader: ReadingReader, *, watermark_time: Callable[[], datetime | None] = lambda: None) -> None:
         self._reader = reader
         self._watermark_time = watermark_time
 
-    async def journeys(self, spec: ExportSpec) -> AsyncIterator[tuple[Mapping[int, str], JourneyColumns] | Summary]:
+    async def journeys(
+        self, spec: ExportSpec
+    ) -> AsyncGenerator[tuple[Mapping[int, str], JourneyColumns] | Summary, None]:
         """Yield conversions with the values that their codes stand for, then the summary."""
         asked = await self._begin(spec, of_everybody=False)
         for share in range(asked.share_count):
@@ -54,7 +54,7 @@ class JourneyExports:
                 yield asked.names, JourneyColumns(*row)
         yield asked.summary()
 
-    async def paths(self, spec: ExportSpec) -> AsyncIterator[tuple[Mapping[int, str], PathColumns] | Summary]:
+    async def paths(self, spec: ExportSpec) -> AsyncGenerator[tuple[Mapping[int, str], PathColumns] | Summary, None]:
         """Yield different paths with the values that their codes stand for, then the summary."""
         asked = await self._begin(spec, of_everybody=True)
         counted = _Counted()

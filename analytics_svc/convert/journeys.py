@@ -75,7 +75,7 @@ def journeys_to_pb(names: Mapping[int, str], columns: JourneyColumns) -> list[pb
             touch_counts=columns.touch_counts[entries],
             touch_values=places,
             touch_ages_ms=columns.ages_ms[touches],
-            touch_is_direct=columns.directs[touches],
+            touch_is_direct=map(bool, columns.directs[touches]),
         )
         messages.append(pb.ExportJourneysResponse(chunk=chunk))
     return messages

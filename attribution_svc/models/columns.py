@@ -66,7 +66,7 @@ class _Block:
     @property
     def length(self) -> int:
         """Touches of each."""
-        return self.channels.shape[1]
+        return int(self.channels.shape[1])
 
 
 class Tally:
@@ -205,7 +205,7 @@ def allocate_rows(micros: Integers, weights: Integers) -> Integers:
     totals = weights.sum(axis=-1, keepdims=True)
     amounts = np.abs(micros)[:, None]
     # The quotient in floating point is at most one off; the remainder, modulo 2**64, says which way.
-    parts = np.floor(amounts.astype(np.float64) * weights / totals).astype(np.int64)
+    parts: Integers = np.floor(amounts.astype(np.float64) * weights / totals).astype(np.int64)
     rests = amounts * weights - parts * totals
     low, high = rests < 0, rests >= totals
     parts += high.astype(np.int64) - low
@@ -219,7 +219,8 @@ def allocate_rows(micros: Integers, weights: Integers) -> Integers:
         given = np.zeros_like(more)
         np.put_along_axis(given, order, more, axis=1)
         parts[open_] += given
-    return np.where(micros[:, None] < 0, -parts, parts)
+    parts[micros < 0] *= -1
+    return parts
 
 
 def _last_non_direct(block: _Block) -> Integers:

@@ -187,7 +187,7 @@ def rule_named(name: str, parameters: Mapping[str, Value] | None = None) -> rule
         known = ", ".join(known for known, kind in KINDS.items() if isinstance(kind, RuleKind))
         problem = f"is {name!r}, which learns from all paths; must be one of {known}"
         raise InvalidArgumentError.of([Violation("model", problem)])
-    return kind.make(**_checked(kind, parameters or {}))
+    return kind.make(**with_defaults(kind, parameters or {}))
 
 
 def learner_named(name: str, parameters: Mapping[str, Value] | None = None) -> Learner:
@@ -197,12 +197,12 @@ def learner_named(name: str, parameters: Mapping[str, Value] | None = None) -> L
         known = ", ".join(known for known, kind in KINDS.items() if isinstance(kind, LearnerKind))
         problem = f"is {name!r}, which credits journeys one by one; must be one of {known}"
         raise InvalidArgumentError.of([Violation("model", problem)])
-    settled = _checked(kind, parameters or {})
+    settled = with_defaults(kind, parameters or {})
     learn = kind.learn
     return lambda paths: learn(paths, **settled)
 
 
-def _checked(kind: RuleKind | LearnerKind, given: Mapping[str, Value]) -> dict[str, Value]:
+def with_defaults(kind: RuleKind | LearnerKind, given: Mapping[str, Value]) -> dict[str, Value]:
     """Return every parameter, defaults included, or raise with everything that is wrong."""
     known = {parameter.name: parameter for parameter in kind.parameters}
     violations = []

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 from attribution_svc.models.allocate import allocate, fixed_point
 from attribution_svc.models.touch import DAY_MS, Credit, Journey
@@ -124,10 +124,10 @@ def decayed(part: _NumberT) -> _NumberT:
     By sums and products alone, in this order: those are the same to the last bit wherever they are computed. A power
     is not.
     """
-    value = 0.0 * part + _POWERS_OF_A_HALF[-1]
+    value: Any = 0.0 * part + _POWERS_OF_A_HALF[-1]
     for coefficient in _POWERS_OF_A_HALF[-2::-1]:
         value = value * part + coefficient
-    return value
+    return cast("_NumberT", value)
 
 
 def per_millisecond(half_life_days: float) -> float:

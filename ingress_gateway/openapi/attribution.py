@@ -1,7 +1,29 @@
 """Attribution."""
 
 from ingress_gateway.openapi.analytics import TAG
-from ingress_gateway.openapi.parts import Json, api, instant, json_answer, listing, number, query, record, ref, text
+from ingress_gateway.openapi.analytics_parts import FLAG, PARAMETERS, PROBLEMS
+from ingress_gateway.openapi.attribution_report import ASKED_BY_BODY as _ASKED_BY_BODY
+from ingress_gateway.openapi.attribution_report import LOOKBACKS_TEXT as _LOOKBACKS_TEXT
+from ingress_gateway.openapi.attribution_report import MEMBERS as _MEMBERS
+from ingress_gateway.openapi.attribution_report import MODELS_EXAMPLE as _MODELS_EXAMPLE
+from ingress_gateway.openapi.attribution_report import OWN as _OWN
+from ingress_gateway.openapi.attribution_report import REPORT_EXAMPLE as _REPORT_EXAMPLE
+from ingress_gateway.openapi.attribution_report import SCHEMAS as REPORT_SCHEMAS
+from ingress_gateway.openapi.attribution_report import table_answer as _answer
+from ingress_gateway.openapi.parts import (
+    Json,
+    api,
+    instant,
+    json_answer,
+    json_body,
+    listing,
+    number,
+    query,
+    record,
+    ref,
+    text,
+    wish,
+)
 
 _NULLABLE_NUMBER: Json = {"type": ["number", "null"]}
 _NUMBER: Json = {"type": "number"}
@@ -41,6 +63,7 @@ SCHEMAS: Json = {
         },
     ),
 }
+SCHEMAS |= REPORT_SCHEMAS
 _EXAMPLE: Json = {
     "user_id": "usr_customer123",
     "total_value": 149.99,
@@ -64,31 +87,67 @@ _EXAMPLE: Json = {
     "insights": ["Customer journey spanned 4.4 days with 1 touchpoint"],
     "watermark": "2026-06-05T20:00:00Z",
 }
+_OF_A_REPORT = "Of a report. "
 PATHS: Json = {
     "/api/v1/analytics/attribution": {
         "get": api(
             "analytics:read",
             "attribute_journey",
             TAG,
-            "Credit a visitor's conversions",
-            "By a model that looks at one journey at a time: docs/models.md. Touches are clicks and page views.",
+            "Credit conversions",
+            "With a visitor: what each of their touches is credited with, by a model that looks at one journey at a "
+            "time. Without: a report over all visitors, by one or several models side by side. Touches are clicks and "
+            "page views. Models: docs/models.md.",
             parameters=[
-                query("user_id", _TEXT, "The visitor; or `click_id`.", example="usr_customer123"),
+                query(
+                    "user_id", _TEXT, "The visitor; or `click_id`; or neither, for a report.", example="usr_customer123"
+                ),
                 query("click_id", _TEXT, "The visitor of this click, by our id or the source's."),
-                query("model", _TEXT, "`last_touch` where none is given.", example="time_decay"),
+                query(
+                    "model",
+                    _TEXT,
+                    "One, or for a report several with commas between. `last_touch` where none is given.",
+                    example="time_decay",
+                ),
                 query("half_life_days", _NUMBER, "Of `time_decay`: days in which a touch's weight halves, 7."),
                 query("direct_weight", _NUMBER, "Of `time_decay`: what a direct touch's weight is multiplied with, 1."),
                 query("first", _NUMBER, "Of `custom_position`: the first touch's weight, 40."),
                 query("middle", _NUMBER, "Of `custom_position`: the weight of all between, 20."),
                 query("last", _NUMBER, "Of `custom_position`: the last touch's weight, 40."),
+                query("order", _NUMBER, "Of `markov`: channels that the next step depends on, 1 or 2; 1."),
+                query("with_nulls", FLAG, "Of `markov`: whether paths without a conversion count, `true`."),
+                query("characteristic", _TEXT, "Of `shapley`: `conversions`, or `conversion_rate`."),
+                query("samples", _NUMBER, "Of `shapley`, where it is sampled: orders, 2000."),
+                query("seed", _NUMBER, "Of `shapley`, where it is sampled: of the sample, 0."),
                 query("lookback", _TEXT, "How long before a conversion a touch counts, `30d` where none is given."),
-                query("start", _TEXT, "Conversions from here on: an instant, or a date. 90 days before the end."),
-                query("end", _TEXT, "Conversions before here. Now."),
-                query("time_zone", _TEXT, "Of dates. UTC."),
-                query("currency", _TEXT, "Only conversions in it; the one that most of them have."),
+                *(query(name, schema, _OF_A_REPORT + told) for name, (told, schema) in _OWN.items()),
+                query("lookbacks", _TEXT, _OF_A_REPORT + _LOOKBACKS_TEXT + " JSON."),
+                query("format", {"type": "string", "enum": ["json", "csv"]}, _OF_A_REPORT + "In the place of Accept."),
+                *({"$ref": f"#/components/parameters/{name}"} for name in PARAMETERS),
             ],
-            answers={"200": json_answer("The credits.", ref("Attribution"), _EXAMPLE)},
-            problems=("NotFound",),
+            answers={"200": _answer({"oneOf": [ref("Attribution"), ref("AttributionReport")]}, _EXAMPLE)},
+            problems=("NotFound", "NotAcceptable", *PROBLEMS),
+        ),
+        "post": api(
+            "analytics:read",
+            "ask_attribution_report",
+            TAG,
+            "Credit conversions of all visitors",
+            "The report of the GET without a visitor, for a question that is too long for a URL, and for one model "
+            "twice with other parameters. Changes nothing.",
+            body=json_body(wish("The question.", _MEMBERS), _ASKED_BY_BODY),
+            answers={"200": _answer(ref("AttributionReport"), _REPORT_EXAMPLE)},
+            problems=("NotAcceptable", *PROBLEMS),
+        ),
+    },
+    "/api/v1/attribution/models": {
+        "get": api(
+            "analytics:read",
+            "list_attribution_models",
+            TAG,
+            "List the attribution models",
+            "With the parameters that each takes: docs/models.md.",
+            answers={"200": json_answer("The models.", ref("AttributionModels"), _MODELS_EXAMPLE)},
         )
-    }
+    },
 }

@@ -21,7 +21,7 @@ from ingress_gateway.routes import (
     roles,
     stored_events,
 )
-from ingress_gateway.routes.analytics import attribution, behavior, realtime, reports
+from ingress_gateway.routes.analytics import attribution, attribution_report, behavior, realtime, reports
 
 _ANY: tuple[str, ...] = ()
 _READ = ("GET", "HEAD")
@@ -71,7 +71,8 @@ def routes() -> list[HttpRoute]:
         *_asked("cohorts", behavior.cohorts),
         *_asked("journeys", behavior.journeys),
         *_asked("paths", behavior.paths),
-        HttpRoute(_READ, "/api/v1/analytics/attribution", attribution.attribution),
+        *_asked("attribution", attribution.attribution),
+        HttpRoute(_READ, "/api/v1/attribution/models", attribution_report.models),
         HttpRoute(("POST",), "/api/v1/query", query.query),
         HttpRoute(_READ, "/api/v1/query/schema", query.query_schema),
         HttpRoute(_READ, "/api/v1/mappings", mappings.list_mappings),

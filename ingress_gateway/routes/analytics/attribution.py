@@ -1,4 +1,4 @@
-"""``/api/v1/analytics/attribution``: what each touch of a visitor is credited with."""
+"""``/api/v1/analytics/attribution``: what each touch of a visitor is credited with; without a visitor, a report."""
 
 from typing import Any
 
@@ -12,6 +12,7 @@ from ingress_gateway.given import shown_value
 from ingress_gateway.instants import timestamp_text
 from ingress_gateway.responses import respond
 from ingress_gateway.routes.analytics.asking import SCOPE, in_their_names
+from ingress_gateway.routes.analytics.attribution_report import report
 from ingress_gateway.routes.analytics.numbers import amount
 from ingress_gateway.routes.analytics.question import Question
 from svc_runtime.errors import TrellisError
@@ -25,6 +26,14 @@ _NAMES = {"time_range": "end", **{f"parameters.{name}": name for name in PARAMET
 
 
 async def attribution(call: Call) -> web.StreamResponse:
+    """Credit the conversions of one visitor, where one is named, or of all."""
+    given = Question.of(call.arrival.query)
+    if call.arrival.method == "POST" or not (given.has("user_id") or given.has("click_id")):
+        return await report(call)
+    return await _visitor(call)
+
+
+async def _visitor(call: Call) -> web.StreamResponse:
     """Credit a visitor's conversions to the touches before them."""
     api = ApiCall(call, SCOPE)
     with Question.of(call.arrival.query) as asked:

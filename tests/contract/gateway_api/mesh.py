@@ -15,6 +15,8 @@ from multidict import CIMultiDict
 from pydantic import SecretStr
 from yarl import URL
 
+from attribution_svc.credit_reports import CreditReports
+from attribution_svc.model_servicer import ModelServicer
 from ingress_gateway.gateway import Gateway
 from ingress_gateway.openapi.document import openapi_document
 from ingress_gateway.server import build, serve
@@ -24,6 +26,7 @@ from svc_runtime.settings import MeshSettings, TelemetrySettings
 from tests.contract.gateway_api.description import Description
 from tests.contract.gateway_api.fake_analytics import FakeAnalytics
 from tests.contract.gateway_api.fake_conversions import FakeConversions
+from tests.contract.gateway_api.fake_journeys import FakeJourneys
 from tests.contract.gateway_api.fake_projection import FakeProjection
 from tests.contract.gateway_api.fakes import (
     ACME,
@@ -39,6 +42,7 @@ from trellis.analytics.v1.analytics_service_pb2_grpc import add_AnalyticsService
 from trellis.analytics.v1.projection_service_pb2_grpc import add_ProjectionServiceServicer_to_server
 from trellis.attribution.v1.attribution_service_pb2_grpc import add_AttributionServiceServicer_to_server
 from trellis.attribution.v1.conversion_service_pb2_grpc import add_ConversionServiceServicer_to_server
+from trellis.attribution.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 from trellis.auth.v1.auth_service_pb2_grpc import add_AuthServiceServicer_to_server
 from trellis.capture.v1.capture_service_pb2_grpc import add_CaptureServiceServicer_to_server
 
@@ -85,6 +89,7 @@ class Mesh:
     capture: FakeCapture
     projection: FakeProjection
     analytics: FakeAnalytics
+    journeys: FakeJourneys
     servers: dict[str, GrpcServer]
     conversions: FakeConversions
 
@@ -138,11 +143,13 @@ async def running_mesh(
     """Run a gateway on ``directory`` and the services behind it; ``reading`` is an AnalyticsService that is no fake."""
     attribution, warden, capture = FakeAttribution(), FakeWarden(), FakeCapture()
     projection, analytics, conversions = FakeProjection(), FakeAnalytics(), FakeConversions()
+    journeys = FakeJourneys()
     furnish(attribution, warden, capture, projection, analytics)
 
     def serve_attribution(server: Any) -> None:
         add_AttributionServiceServicer_to_server(attribution, server)
         add_ConversionServiceServicer_to_server(conversions, server)
+        add_ModelServiceServicer_to_server(ModelServicer(CreditReports(journeys)), server)
 
     def serve_reading(server: Any) -> None:
         add_ProjectionServiceServicer_to_server(projection, server)
@@ -172,6 +179,7 @@ async def running_mesh(
             capture,
             projection,
             analytics,
+            journeys,
             behind,
             conversions,
         )

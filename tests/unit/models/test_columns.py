@@ -45,7 +45,9 @@ def in_columns(walked: Sequence[Journey]) -> Columns:
 def by_name(found: dict[int, Total]) -> dict[str | None, Total]:
     """Return what somebody got, by the channel's name."""
     return {
-        NAMES[at] if at >= 0 else NOBODY: total for at, total in found.items() if total.conversions or total.value_micros
+        NAMES[at] if at >= 0 else NOBODY: total
+        for at, total in found.items()
+        if total.conversions or total.value_micros
     }
 
 
@@ -58,9 +60,7 @@ walks = st.lists(journeys(least=0), max_size=12).map(
 def journey_without_converting_touch(of: Journey) -> Journey:
     """Leave out which touch converted."""
     conversion = of.conversion
-    return Journey(
-        type(conversion)(conversion.conversion_id, conversion.time_ms, conversion.value_micros), of.touches
-    )
+    return Journey(type(conversion)(conversion.conversion_id, conversion.time_ms, conversion.value_micros), of.touches)
 
 
 @UNHURRIED
@@ -79,7 +79,9 @@ def test_sums_in_columns_are_those_of_the_rules_to_the_micro(first: list[Journey
         assert {channel: total.conversions for channel, total in found.items()} == pytest.approx(
             {channel: total.conversions for channel, total in expected.items()}
         )
-    assert {NAMES[at]: found for at, found in tally.assists().items() if found.last or found.assisted} == assists(walked)
+    assert {NAMES[at]: found for at, found in tally.assists().items() if found.last or found.assisted} == assists(
+        walked
+    )
     assert (tally.conversion_count, tally.micros) == (len(walked), sum(of.conversion.value_micros for of in walked))
 
 

@@ -132,7 +132,9 @@ def reference(acts: list[Act], spec: ExportSpec, *, start: int, end: int) -> tup
         mine = sorted((a for a in acts if a.user == user and a.at < end and not a.is_bot), key=lambda a: (a.at, a.id))
         touches = [a for a in mine if not a.type and a.kind in ("click", "pageview")]
         conversions = [
-            a for a in mine if a.type and a.at >= start and (not spec.conversion_types or a.type in spec.conversion_types)
+            a
+            for a in mine
+            if a.type and a.at >= start and (not spec.conversion_types or a.type in spec.conversion_types)
         ]
         for conversion in conversions:
             rule = rules.get(conversion.type, spec.default_rule)
