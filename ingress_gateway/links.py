@@ -86,6 +86,13 @@ class Links:
         verdict = Verdict(route, plain, ()) if plain is not None else self._routing.decide(route, click, user_id)
         return Plan(verdict, user_id, cookie, click)
 
+    def plan_open(self, arrival: Arrival, organization_id: str) -> Plan | None:
+        """Say where a click goes that no link takes; None: nowhere, for no campaign wants it."""
+        user_id, cookie = self._visitors.of_browser(arrival, organization_id)
+        click = Click(arrival, time.time_ns() // 1_000_000, self._reader)
+        verdict = self._routing.decide_open(organization_id, click, user_id)
+        return None if verdict is None else Plan(verdict, user_id, cookie, click)
+
     def take(
         self,
         plan: Plan,

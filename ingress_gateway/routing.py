@@ -1,5 +1,6 @@
 """Where does a link lead? Campaigns compiled for the hot path, from a snapshot that attribution_svc pushes."""
 
+from bisect import insort
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,6 +33,10 @@ class Route:
     over_cap: Fallback
     plain: Decision | None
     """The decision on every click, where there is nothing to decide."""
+    is_open: bool = False
+    """Its rules are asked of clicks that no link takes: it claims such clicks of history too."""
+    rank: tuple[int, int, str] = (0, 0, "")
+    """Among the open ones, the lowest first: by priority, then by age, then by id."""
 
     @classmethod
     def compile(cls, campaign: pb.Campaign) -> "Route":
@@ -57,6 +62,8 @@ class Route:
             expired=_fallback(campaign, "expired_fallback", paused),
             over_cap=_fallback(campaign, "over_cap_fallback", paused),
             plain=act.decision(act.choices[0]) if act and len(act.choices) == 1 and not has_conditions else None,
+            is_open=campaign.HasField("claim") and not campaign.claim.is_withdrawn and not is_paused and bool(rules),
+            rank=(-campaign.priority, campaign.create_time.ToNanoseconds(), campaign.campaign_id),
         )
 
 
@@ -94,10 +101,18 @@ class Verdict(NamedTuple):
 
 def _decided(route: Route, click: Click, user_id: str) -> Decision | None:
     """Ask the rules, then the campaign's own action; None when there is none."""
+    found = _by_rule(route, click, user_id)
+    if found is not None or route.act is None:
+        return found
+    return route.act.decision(route.act.choose(user_id))
+
+
+def _by_rule(route: Route, click: Click, user_id: str) -> Decision | None:
+    """Ask the rules; None when none matches."""
     for rule in route.rules:
         if rule.test is None or rule.test(click.facts):
             return rule.act.decision(rule.act.choose(user_id), rule.rule_id)
-    return None if route.act is None else route.act.decision(route.act.choose(user_id))
+    return None
 
 
 class Routing:
@@ -111,6 +126,8 @@ class Routing:
         """True once a snapshot, of attribution_svc or of the disk, is there."""
         self._campaigns: dict[tuple[str, str], pb.Campaign] = {}
         self._slugs: dict[tuple[str, str], Route] = {}
+        self._open: dict[str, list[Route]] = {}
+        """By organisation, in the order in which they are asked."""
 
     def apply(self, change: pb.WatchRoutingResponse) -> bool:
         """Take a snapshot or a change in; return whether anything changed.
@@ -126,7 +143,7 @@ class Routing:
                     got=(change.epoch, change.revision),
                 )
                 return False
-            self._campaigns, self._slugs = {}, {}
+            self._campaigns, self._slugs, self._open = {}, {}, {}
         for campaign in change.campaigns:
             self._put(campaign)
         self.revision, self.epoch = change.revision, change.epoch
@@ -140,6 +157,7 @@ class Routing:
             held = self._slugs.get((before.organization_id, before.slug))
             if held is not None and held.campaign_id == campaign.campaign_id:
                 del self._slugs[before.organization_id, before.slug]
+            self._close(before.organization_id, before.campaign_id)
         if campaign.status == pb.CAMPAIGN_STATUS_ARCHIVED:
             return
         try:
@@ -150,6 +168,15 @@ class Routing:
             return
         self._campaigns[key] = campaign
         self._slugs[campaign.organization_id, campaign.slug] = route
+        if route.is_open:
+            insort(self._open.setdefault(campaign.organization_id, []), route, key=lambda known: known.rank)
+
+    def _close(self, organization_id: str, campaign_id: str) -> None:
+        kept = [route for route in self._open.get(organization_id, ()) if route.campaign_id != campaign_id]
+        if kept:
+            self._open[organization_id] = kept
+        else:
+            self._open.pop(organization_id, None)
 
     def find(self, organization_id: str, slug: str) -> Route | None:
         """Return the route of a slug, paused ones too."""
@@ -188,6 +215,25 @@ class Routing:
                 return Verdict(route, None, marks)
             route = following
         return Verdict(route, None, (*marks, "campaign_circle"))
+
+    def decide_open(self, organization_id: str, click: Click, user_id: str) -> Verdict | None:
+        """Say where a click that no link takes goes: by the rules of the first open campaign that has one for it.
+
+        Only rules count, as in the campaign's claim on history. One that is outside its schedule or over a cap takes
+        no such click, and hands none on.
+        """
+        for route in self._open.get(organization_id, ()):
+            if route.hours is not None and not route.hours.runs_at(click.event_time_ms):
+                continue
+            decision = _by_rule(route, click, user_id)
+            if decision is None:
+                continue
+            if route.caps and self.usage.is_over(
+                organization_id, route.campaign_id, route.caps, user_id, click.event_time_ms
+            ):
+                continue
+            return Verdict(route, decision, ())
+        return None
 
     def snapshot(self) -> pb.WatchRoutingResponse:
         """Return everything held, as one snapshot, for the disk."""

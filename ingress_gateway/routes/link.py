@@ -10,7 +10,7 @@ from ingress_gateway.answer import PAGE, Answer
 from ingress_gateway.bodies import read_body
 from ingress_gateway.gateway import Call
 from ingress_gateway.journal.waiting import JournalFullError
-from ingress_gateway.links import LATE, STORED, UNRECORDED, with_outcome
+from ingress_gateway.links import LATE, STORED, UNRECORDED, Plan, with_outcome
 from ingress_gateway.payloads import query_fields
 from ingress_gateway.responses import respond
 from ingress_gateway.routing import Route
@@ -33,7 +33,10 @@ async def click(call: Call) -> web.StreamResponse:
         arrival.body = await read_body(call.request, gateway.settings, gateway.settings.max_event_bytes)
     route = _route(call, tenant.organization_id)
     marks = _marks(call, tenant)
-    plan = None if route is None else gateway.links.plan(arrival, route)
+    if route is not None:
+        plan: Plan | None = gateway.links.plan(arrival, route)
+    else:
+        plan = gateway.links.plan_open(arrival, tenant.organization_id)
     if plan is None:
         return await _dead_link(call, tenant, None, (*marks, "unknown_slug"))
     if not plan.leads_somewhere:

@@ -70,3 +70,22 @@ async def test_what_no_rule_matches_and_nothing_else_takes_is_kept(worker: Worke
     event = await worker.event()
     assert (event.campaign_id, event.status) == ("rules_alone", 404)
     assert list(event.marks) == ["no_rule_matched"]
+
+
+@pytest.mark.parametrize("path", ["/in", "/in/", "/in/no_such_link", "/in/no/such/link"])
+async def test_a_click_that_no_link_takes_goes_by_the_rules_of_an_open_campaign(worker: Worker, path: str) -> None:
+    response = await worker.ask(request(f"{path}?wanted=yes&b=%ff"))
+    assert (response.status, _location(response)) == (
+        302,
+        "https://open.acmecorp.com/?wanted=yes&b=%ff&click_id=<ours>",
+    )
+    event = await worker.event()
+    assert (event.campaign_id, event.campaign_version, event.rule_id) == ("open", 3, "wanted")
+    assert (list(event.tags), list(event.marks), event.status) == (["found"], [], 302)
+
+
+@pytest.mark.parametrize("target", ["/in?wanted=no", "/in/no_such_link", "/in/paused?wanted=yes"])
+async def test_what_no_open_campaign_wants_or_a_link_has_already_is_left_alone(worker: Worker, target: str) -> None:
+    response = await worker.ask(request(target))
+    assert response.status == 404
+    assert (await worker.event()).rule_id == ""

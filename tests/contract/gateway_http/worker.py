@@ -21,7 +21,7 @@ from ingress_gateway.settings import GatewaySettings
 from svc_runtime.keys import KeyEnvironment, KeyKind, new_key, present_key
 from svc_runtime.settings import MeshSettings, TelemetrySettings
 from tests.contract.gateway_http.wire import Response, talk, talk_until_closed
-from trellis.attribution.v1 import attribution_service_pb2, rule_pb2
+from trellis.attribution.v1 import attribution_service_pb2, claim_pb2, rule_pb2
 from trellis.auth.v1 import auth_service_pb2
 from trellis.capture.v1 import event_pb2
 from trellis.type.v1 import predicate_pb2
@@ -107,6 +107,13 @@ def routing_snapshot(revision: int = 1) -> attribution_service_pb2.WatchRoutingR
     )
     add("ruled", "", action=_action("https://shop.acmecorp.com/rest"), rules=_rules())
     add("rules_alone", "", rules=_rules())
+    wanted = predicate_pb2.Condition(field="param.wanted", operator=predicate_pb2.OPERATOR_EQUALS, values=["yes"])
+    rule = rule_pb2.Rule(
+        rule_id="wanted",
+        predicate=predicate_pb2.Predicate(condition=wanted),
+        action=_action("https://open.acmecorp.com/", tags=["found"]),
+    )
+    add("open", "", action=_action(SHOP), rules=[rule], claim=claim_pb2.Claim())
     add("moved", "", action=_action(SHOP, redirect_type=rule_pb2.REDIRECT_TYPE_MOVED_PERMANENTLY))
     add("refreshed", "", action=_action(SHOP, redirect_type=rule_pb2.REDIRECT_TYPE_META_REFRESH))
     return snapshot
