@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo
 from ingress_gateway.facts import READERS, Click
 from ingress_gateway.target import Target
 from macro_language.template import HEADER, PARAM
-from rule_language.evaluate import Test, compile_test
+from rule_language.first_match import FirstMatch
 from rule_language.parse import predicate_from_pb
+from rule_language.predicate import Predicate
 from svc_runtime.errors import Violation
 from trellis.attribution.v1 import attribution_service_pb2 as pb
 from trellis.attribution.v1 import rule_pb2
@@ -100,12 +101,14 @@ class Fallback:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule, ready to be asked."""
+    """What a rule does."""
 
     rule_id: str
-    test: Test | None
-    """None: every click."""
     act: Act
+
+
+Rules: TypeAlias = FirstMatch[Rule]
+"""Of a campaign, in the order in which they decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,21 +167,21 @@ def _names(action: rule_pb2.Action) -> Names:
     return None
 
 
-def compile_rules(campaign: pb.Campaign) -> tuple[Rule, ...]:
-    """Compile a campaign's rules in the order in which they decide. Raise ValueError for one that cannot be."""
-    rules = []
+def compile_rules(campaign: pb.Campaign) -> Rules:
+    """Compile a campaign's rules. Raise ValueError for one that cannot be."""
+    rules: list[tuple[Predicate | None, Rule]] = []
     for rule in campaign.rules:
         if rule.is_disabled:
             continue
-        test = None
+        predicate = None
         if rule.HasField("predicate"):
             violations: list[Violation] = []
             predicate = predicate_from_pb(rule.predicate, path="predicate", violations=violations)
             if predicate is None:
                 raise ValueError(f"rule {rule.rule_id}: {violations[0].description}")
-            test = compile_test(predicate, time_zone=campaign.schedule.time_zone or "UTC")
-        rules.append(Rule(rule.rule_id, test, Act.compile(rule.action, campaign.campaign_id, rule.rule_id)))
-    return tuple(rules)
+        act = Act.compile(rule.action, campaign.campaign_id, rule.rule_id)
+        rules.append((predicate, Rule(rule.rule_id, act)))
+    return FirstMatch(rules, time_zone=campaign.schedule.time_zone or "UTC")
 
 
 def value_of(click: Click, minted: Mapping[str, str]) -> Callable[[str], bytes]:

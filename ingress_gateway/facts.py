@@ -6,7 +6,7 @@ now and in history.
 
 import asyncio
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from typing import Generic, TypeVar, overload
 
 from enrichment.bots import bot_reasons
 from enrichment.channel import Traffic, read_traffic
@@ -20,6 +20,7 @@ from rule_language.evaluate import Fact, Facts
 from svc_runtime.logs import get_logger
 
 _REFRESH_SECONDS = 60.0
+T = TypeVar("T")
 _log = get_logger(__name__)
 
 
@@ -39,6 +40,26 @@ async def refresh_forever(reader: ClickReader) -> None:
         await asyncio.sleep(_REFRESH_SECONDS)
 
 
+class once(Generic[T]):  # noqa: N801 - used as a decorator
+    """A property that is worked out once. functools' own takes a lock each time: a click is read by one thread."""
+
+    def __init__(self, work: Callable[["Click"], T]) -> None:
+        self._work = work
+        self._name = work.__name__
+        self.__doc__ = work.__doc__
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> "once[T]": ...
+    @overload
+    def __get__(self, instance: "Click", owner: type) -> T: ...
+    def __get__(self, instance: "Click | None", owner: type) -> "T | once[T]":
+        """Work it out, and lay the result over this descriptor."""
+        if instance is None:
+            return self
+        value = instance.__dict__[self._name] = self._work(instance)
+        return value
+
+
 class Click:
     """One click, read piece by piece."""
 
@@ -47,43 +68,43 @@ class Click:
         self.event_time_ms = event_time_ms
         self._reader = reader
 
-    @cached_property
+    @once
     def facts(self) -> Facts:
         """For rules."""
         return Facts(self.event_time_ms, _Fields(self), _Params(self), _Headers(self))
 
-    @cached_property
+    @once
     def headers(self) -> dict[bytes, bytes]:
         """The first value by name in lower case, as they are kept: credentials are replaced."""
         return first_values(header_pairs(self.arrival.header_block()))
 
-    @cached_property
+    @once
     def params(self) -> dict[bytes, bytes]:
         """The first value of the query by name, decoded."""
         return first_values(query_pairs(self.arrival.query))
 
-    @cached_property
+    @once
     def parameters(self) -> Parameters:
         """The query, read."""
         return parse_query(self.arrival.query)
 
-    @cached_property
+    @once
     def found(self) -> Mapping[str, Found]:
         """What the parameters are, by our names."""
         return DEFAULT_ALIASES.resolve(self.parameters)
 
-    @cached_property
+    @once
     def traffic(self) -> Traffic:
         """Where the visitor came from."""
         referrer = self.headers.get(b"referer", b"").strip()
         return read_traffic(self.found, self.parameters, referrer, {hostname(self.host)})
 
-    @cached_property
+    @once
     def agent(self) -> UserAgent:
         """What the user agent says."""
         return self._reader.user_agents.read(self.headers.get(b"user-agent", b""))
 
-    @cached_property
+    @once
     def place(self) -> Place:
         """Where the address is."""
         return self._reader.geo.look_up(self.arrival.ip)

@@ -4,7 +4,7 @@ from bisect import insort
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ingress_gateway.decision import MOST_HOPS, Act, Decision, Fallback, Hours, Rule, compile_rules
+from ingress_gateway.decision import MOST_HOPS, Act, Decision, Fallback, Hours, Rules, compile_rules
 from ingress_gateway.facts import Click
 from ingress_gateway.usage import Cap, Usage
 from svc_runtime.logs import get_logger
@@ -25,7 +25,7 @@ class Route:
     is_paused: bool
     act: Act | None
     """For clicks that no rule matches."""
-    rules: tuple[Rule, ...]
+    rules: Rules
     hours: Hours | None
     caps: tuple[Cap, ...]
     paused: Fallback
@@ -109,10 +109,8 @@ def _decided(route: Route, click: Click, user_id: str) -> Decision | None:
 
 def _by_rule(route: Route, click: Click, user_id: str) -> Decision | None:
     """Ask the rules; None when none matches."""
-    for rule in route.rules:
-        if rule.test is None or rule.test(click.facts):
-            return rule.act.decision(rule.act.choose(user_id), rule.rule_id)
-    return None
+    rule = route.rules.find(click.facts)
+    return None if rule is None else rule.act.decision(rule.act.choose(user_id), rule.rule_id)
 
 
 class Routing:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tests.bench import freshness, memory, path, projection, redirects, tracing, warehouse, whole_mesh
+from tests.bench import freshness, memory, path, projection, redirects, rules, tracing, warehouse, whole_mesh
 from tests.bench.figure import Figure, table
 from tests.bench.machine import busy_share, facts
 from tests.bench.run import FULL, QUICK, ROOT, BenchError, Pace
@@ -20,6 +20,7 @@ from tests.mesh.process import ProcessError
 Measurement = Callable[[Path, Pace], Awaitable[list[Figure]]]
 MEASUREMENTS: dict[str, Measurement] = {
     "redirects": redirects.measure,
+    "rules": rules.measure,
     "tracing": tracing.measure,
     "memory": memory.measure,
     "path": path.measure,

@@ -41,7 +41,7 @@ async def measure(directory: Path, pace: Pace) -> list[Figure]:
         "sink", Launch(*module("tests.bench.sink", str(sink_port)), core=CLIENT_CORE), directory / "sink.log"
     )
     async with running(alone.process, sink, shipping.process):
-        headers = _headers(await answering(alone_port))
+        headers = copied_headers(await answering(alone_port))
         await answering(shipping_port)
         launch = Launch(*module("tests.bench.bare", str(bare_port), json.dumps(headers)), core=SERVER_CORE)
         bare = Server(Process("bare", launch, directory / "bare.log"), bare_port)
@@ -60,7 +60,7 @@ async def measure(directory: Path, pace: Pace) -> list[Figure]:
     ]
 
 
-def _headers(head: bytes) -> list[tuple[str, str]]:
+def copied_headers(head: bytes) -> list[tuple[str, str]]:
     """Return the headers of an answer that the bare server must copy."""
     lines = head.decode("latin-1").split("\r\n")[1:-2]
     pairs = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]

@@ -17,13 +17,19 @@ MESH_SECRET = "m" * 40
 _NOBODY = "127.0.0.1:1"
 
 
-def write_snapshots(data_dir: Path, *, pepper: str = PEPPER, workers: int = 1) -> None:
-    """Write what gateways would remember of the demo organisation; ``pepper`` is theirs."""
+def write_snapshots(
+    data_dir: Path,
+    *,
+    pepper: str = PEPPER,
+    workers: int = 1,
+    campaign: attribution_pb.Campaign | None = None,
+) -> None:
+    """Write what gateways would remember of the demo organisation; ``pepper`` is theirs, ``campaign`` its link."""
     directory = data_dir / "snapshots"
     directory.mkdir(parents=True, exist_ok=True)
     for worker in range(workers):
         (directory / f"keys-w{worker}.pb").write_bytes(_keys(pepper).SerializeToString())
-        (directory / f"routing-w{worker}.pb").write_bytes(_routing().SerializeToString())
+        (directory / f"routing-w{worker}.pb").write_bytes(_routing(campaign).SerializeToString())
 
 
 def _keys(pepper: str) -> auth_pb.WatchKeysResponse:
@@ -46,8 +52,11 @@ def _keys(pepper: str) -> auth_pb.WatchKeysResponse:
     return snapshot
 
 
-def _routing() -> attribution_pb.WatchRoutingResponse:
+def _routing(campaign: attribution_pb.Campaign | None) -> attribution_pb.WatchRoutingResponse:
     snapshot = attribution_pb.WatchRoutingResponse(revision=1, epoch=1, is_snapshot=True)
+    if campaign is not None:
+        snapshot.campaigns.append(campaign)
+        return snapshot
     snapshot.campaigns.add(
         campaign_id=demo.CAMPAIGN_ID,
         organization_id=demo.ORGANIZATION_ID,
@@ -66,10 +75,11 @@ def gateway_alone(
     core: int | None = None,
     capture_target: str = _NOBODY,
     environment: Mapping[str, str] | None = None,
+    campaign: attribution_pb.Campaign | None = None,
 ) -> Process:
     """Return a worker that is ready to start: Warden and attribution_svc are down, capture_svc where you say."""
     data_dir.mkdir(parents=True, exist_ok=True)
-    write_snapshots(data_dir)
+    write_snapshots(data_dir, campaign=campaign)
     settings = {
         "TRELLIS_MESH_SECRET": MESH_SECRET,
         "GATEWAY_DATA_DIR": str(data_dir),
