@@ -41,15 +41,15 @@ class Destination:
     """Everything that is wrong, in words for people; empty where it is right."""
 
 
-def read_destination(text: str, *, takes_macros: bool = False) -> Destination:
+def read_destination(text: str, *, takes_macros: bool = False, macro_names: frozenset[str] = CLICK) -> Destination:
     """Normalise ``text`` to a destination, or say everything that is wrong with it.
 
-    With ``takes_macros`` the values of its query may hold macros of clicks; they stay as they are.
+    With ``takes_macros`` the values of its query may hold macros of ``macro_names``; they stay as they are.
     """
     if len(text) > MAX_CHARACTERS:
         return Destination("", (f"has {len(text)} characters, {MAX_CHARACTERS} are allowed",))
     if takes_macros and ("{" in text or "}" in text):
-        return _with_macros(text)
+        return _with_macros(text, macro_names)
     problems = list(_character_problems(text))
     scheme, authority, rest = _split(text)
     if not scheme:
@@ -67,10 +67,10 @@ def read_destination(text: str, *, takes_macros: bool = False) -> Destination:
     return Destination(url)
 
 
-def _with_macros(text: str) -> Destination:
+def _with_macros(text: str, macro_names: frozenset[str]) -> Destination:
     """Read a URL with macros: put words in their places, normalise, and put the macros back."""
     problems: list[str] = []
-    template = read_template(text, CLICK, ALIASES, problems)
+    template = read_template(text, macro_names, ALIASES, problems)
     macros: list[str] = []
 
     def stand_in(found: re.Match[str]) -> str:

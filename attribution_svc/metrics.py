@@ -39,3 +39,19 @@ conversion_events = _meter.create_counter(
     unit="{event}",
     description="Events of the feed that speak of conversions; `kind` is added, or repeated: there already.",
 )
+webhook_deliveries_planned = _meter.create_counter(
+    "trellis.attribution.webhook_deliveries_planned",
+    unit="{delivery}",
+    description="Deliveries put into the queues of webhooks.",
+)
+webhook_attempts = _meter.create_counter(
+    "trellis.attribution.webhook_attempts",
+    unit="{attempt}",
+    description="Requests sent to receivers of webhooks; `failure` says what went wrong (none: nothing), `state` what "
+    "became of the delivery. Worry when `dead` rises.",
+)
+webhook_attempt_seconds = _meter.create_histogram(
+    "trellis.attribution.webhook_attempt_seconds",
+    unit="s",
+    description="How long receivers of webhooks take.",
+)

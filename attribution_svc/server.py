@@ -17,6 +17,8 @@ from attribution_svc.settings import AttributionSettings
 from attribution_svc.store import UsageStore
 from attribution_svc.store.postgres import PostgresCampaignStore
 from attribution_svc.versions import CampaignVersions
+from attribution_svc.webhooks.assembly import running_webhooks
+from attribution_svc.webhooks.planner import NoClicks
 from svc_runtime.clock import SystemClock
 from svc_runtime.errors import UnavailableError
 from svc_runtime.grpc_client import Credentials, open_channel
@@ -34,12 +36,17 @@ from trellis.attribution.v1 import (
     conversion_service_pb2_grpc,
     model_service_pb2,
     model_service_pb2_grpc,
+    webhook_service_pb2,
+    webhook_service_pb2_grpc,
 )
 
 SERVICE = "attribution_svc"
-SERVICE_NAME = attribution_service_pb2.DESCRIPTOR.services_by_name["AttributionService"].full_name
-CONVERSION_SERVICE_NAME = conversion_service_pb2.DESCRIPTOR.services_by_name["ConversionService"].full_name
-MODEL_SERVICE_NAME = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
+SERVICE_NAMES = [
+    attribution_service_pb2.DESCRIPTOR.services_by_name["AttributionService"].full_name,
+    conversion_service_pb2.DESCRIPTOR.services_by_name["ConversionService"].full_name,
+    model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
+    webhook_service_pb2.DESCRIPTOR.services_by_name["WebhookService"].full_name,
+]
 _FORGET_SECONDS = 3600.0
 _log = get_logger(__name__)
 
@@ -68,8 +75,7 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Attr
         analytics = await stack.enter_async_context(open_channel(mesh, settings.analytics_target))
         reading = Reading(analytics, Credentials(mesh, SERVICE))
         validate_key = RemoteKeyValidator(auth_channel, Credentials(mesh, SERVICE))
-        names = [SERVICE_NAME, CONVERSION_SERVICE_NAME, MODEL_SERVICE_NAME]
-        server = GrpcServer(mesh, service_names=names, validate_key=validate_key)
+        server = GrpcServer(mesh, service_names=SERVICE_NAMES, validate_key=validate_key)
         overlays = RemoteOverlays(analytics, Credentials(mesh, SERVICE))
         retroactive = Retroactive(store, overlays)
         await stack.enter_async_context(running("hand claims over", keep_running("hand claims over", retroactive.run)))
@@ -91,6 +97,8 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Attr
         server.add(lambda s: conversion_service_pb2_grpc.add_ConversionServiceServicer_to_server(conversions, s))
         models = ModelServicer(CreditReports(JourneyStream(analytics, Credentials(mesh, SERVICE))))
         server.add(lambda s: model_service_pb2_grpc.add_ModelServiceServicer_to_server(models, s))
+        webhooks = await stack.enter_async_context(running_webhooks(mesh, settings, store.database, NoClicks(), tokens))
+        server.add(lambda s: webhook_service_pb2_grpc.add_WebhookServiceServicer_to_server(webhooks, s))
         await server.start(settings.listen)
         stack.push_async_callback(server.stop)
         # Watches never end by themselves: without this every drain would last its whole time.

@@ -40,6 +40,8 @@ BUILT_IN_ROLES = {
                 "traffic:read",
                 "analytics:read",
                 "domains:read",
+                "webhooks:read",
+                "webhooks:write",
                 "partners:read",
                 "partners:write",
             },

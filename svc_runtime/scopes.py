@@ -17,5 +17,7 @@ SCOPES = frozenset(
         "partners:read",
         "partners:write",
         "audit:read",
+        "webhooks:read",
+        "webhooks:write",
     }
 )

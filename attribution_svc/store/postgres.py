@@ -117,6 +117,11 @@ class PostgresCampaignStore:
             yield cls(database)
 
     @property
+    def database(self) -> Database:
+        """The database itself, for the stores of other things in it."""
+        return self._database
+
+    @property
     def usage(self) -> PostgresUsageStore:
         """The counts against caps, in the same database."""
         return PostgresUsageStore(self._database)

@@ -1,0 +1,82 @@
+"""The body of a postback: JSON or a form, with macros. Pure."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from urllib.parse import unquote_to_bytes
+
+from macro_language.names import ALIASES, CONVERSION
+from macro_language.template import MOST_MACROS, Template, read_template
+
+Json: TypeAlias = Any  # what a JSON parser returns: anything
+ValueOf: TypeAlias = Callable[[str], bytes]
+MAX_BODY_CHARACTERS = 16_384
+DEEPEST = 16
+JSON_TYPE, FORM_TYPE = "application/json", "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True, slots=True)
+class BodyTemplate:
+    """A body that was read, or what is wrong with it."""
+
+    content_type: str
+    form: Template | None = None
+    json: Json = None
+    problems: tuple[str, ...] = ()
+
+    def fill(self, value_of: ValueOf) -> bytes:
+        """Return the body; macros in JSON stand for texts as they are, in a form for percent-encoded ones."""
+        if self.form is not None:
+            return self.form.fill(value_of)
+        return json.dumps(_filled(self.json, value_of), separators=(",", ":")).encode()
+
+
+def read_body_template(text: str) -> BodyTemplate:
+    """Read a body: what parses as a JSON object or list is JSON, anything else a form; empty: none."""
+    if len(text) > MAX_BODY_CHARACTERS:
+        return BodyTemplate("", problems=(f"has {len(text)} characters, {MAX_BODY_CHARACTERS} are allowed",))
+    problems: list[str] = []
+    try:
+        parsed = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        parsed = None
+    if isinstance(parsed, dict | list):
+        count = _check(parsed, problems, depth=1)
+        if count > MOST_MACROS:
+            problems.append(f"has {count} macros, {MOST_MACROS} are allowed")
+        return BodyTemplate(JSON_TYPE, json=parsed, problems=tuple(problems))
+    form = read_template(text, CONVERSION, ALIASES, problems)
+    return BodyTemplate(FORM_TYPE if text else "", form=form, problems=tuple(problems))
+
+
+def _refuse_constant(name: str) -> Json:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _check(value: Json, problems: list[str], *, depth: int) -> int:
+    """Add what is wrong with the texts in ``value``; return how many macros they have."""
+    if depth > DEEPEST:
+        problems.append(f"is nested deeper than {DEEPEST}")
+        return 0
+    if isinstance(value, str):
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            problems.append("has half of a surrogate pair in a text")
+            return 0
+        return len(read_template(value, CONVERSION, ALIASES, problems).macros)
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return sum(_check(child, problems, depth=depth + 1) for child in children)
+
+
+def _filled(value: Json, value_of: ValueOf) -> Json:
+    match value:
+        case str():
+            parts = read_template(value, CONVERSION, ALIASES, []).parts
+            plain = (p if isinstance(p, bytes) else unquote_to_bytes(p.fill(value_of(p.name))) for p in parts)
+            return b"".join(plain).decode("utf-8", "replace")
+        case dict():
+            return {name: _filled(child, value_of) for name, child in value.items()}
+        case list():
+            return [_filled(child, value_of) for child in value]
+        case _:
+            return value

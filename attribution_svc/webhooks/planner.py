@@ -1,0 +1,114 @@
+"""Puts what became of conversions into the queues of the webhooks that want to know."""
+
+import asyncio
+import secrets
+import string
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from attribution_svc.metrics import webhook_deliveries_planned
+from attribution_svc.webhooks.change import Change, wants, wants_before_click
+from attribution_svc.webhooks.store import DeliveryQueue, NewDelivery, WebhookStore
+from attribution_svc.webhooks.webhook import Webhook
+from svc_runtime.clock import Clock
+from svc_runtime.errors import TrellisError
+from svc_runtime.logs import get_logger
+
+BATCH = 500
+IDLE_SECONDS = 0.3
+_BASE62 = string.digits + string.ascii_letters
+_log = get_logger(__name__)
+
+
+class Clicks(Protocol):
+    """Knows the clicks that conversions go back to."""
+
+    async def with_clicks(self, changes: Sequence[Change]) -> list[Change]:
+        """Return the changes, in their order, each with what is known of its click.
+
+        Raise UnavailableError when that cannot be told now.
+        """
+        ...
+
+
+class NoClicks:
+    """Knows of a click what the conversion says of it."""
+
+    async def with_clicks(self, changes: Sequence[Change]) -> list[Change]:
+        """Return them as they are."""
+        return list(changes)
+
+
+def mint_delivery_id() -> str:
+    """Return a new id: `msg_` and 22 base62 characters, 131 random bits."""
+    return "msg_" + "".join(secrets.choice(_BASE62) for _ in range(22))
+
+
+class Planner:
+    """Follows the log of changes.
+
+    Every change is planned once: the deliveries and the place in the log are written together. Several replicas may
+    plan; one of them wins each batch.
+    """
+
+    def __init__(
+        self,
+        webhooks: WebhookStore,
+        queue: DeliveryQueue,
+        clicks: Clicks,
+        *,
+        clock: Clock,
+        mint_id: Callable[[], str] = mint_delivery_id,
+    ) -> None:
+        self._webhooks = webhooks
+        self._queue = queue
+        self._clicks = clicks
+        self._clock = clock
+        self._mint_id = mint_id
+
+    async def run(self, planned: Callable[[], None] = lambda: None) -> None:
+        """Plan until cancelled; call ``planned`` when there is something new in the queue."""
+        while True:
+            try:
+                read = await self.plan_once(planned)
+            except TrellisError as error:
+                _log.warning("changes wait to be planned", error=error.message)
+                await asyncio.sleep(IDLE_SECONDS * 3)
+                continue
+            if read < BATCH:
+                await asyncio.sleep(IDLE_SECONDS)
+
+    async def plan_once(self, planned: Callable[[], None] = lambda: None) -> int:
+        """Plan what comes next and return how many changes that were.
+
+        Changes are read before the webhooks are: a webhook that was there before a change hears of it.
+        """
+        batch = await self._queue.read_changes(limit=BATCH)
+        if batch.last_change_id == batch.cursor:
+            return 0
+        organization_ids = sorted({change.organization_id for change in batch.changes})
+        webhooks = await self._webhooks.enabled_of(organization_ids)
+        deliveries = await self._deliveries(batch.changes, webhooks)
+        if await self._queue.plan(batch, deliveries) and deliveries:
+            webhook_deliveries_planned.add(len(deliveries))
+            planned()
+        return len(batch.changes)
+
+    async def _deliveries(self, changes: Sequence[Change], webhooks: Sequence[Webhook]) -> list[NewDelivery]:
+        by_organization: dict[str, list[Webhook]] = {}
+        for webhook in webhooks:
+            by_organization.setdefault(webhook.organization_id, []).append(webhook)
+        wanted = [
+            change
+            for change in changes
+            if any(wants_before_click(webhook, change) for webhook in by_organization.get(change.organization_id, ()))
+        ]
+        if not wanted:
+            return []
+        now = self._clock.now()
+        return [
+            NewDelivery(self._mint_id(), webhook.webhook_id, change, now, now + webhook.definition.max_age)
+            for change in await self._clicks.with_clicks(wanted)
+            for webhook in by_organization[change.organization_id]
+            if wants(webhook, change)
+        ]
