@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from enrichment.conversions import KEY_NAMES, ORDER_NAMES, STATUS_NAMES, Happening, happening_of
+from enrichment.conversions import KEY_NAMES, ORDER_NAMES, REFUSED_MARKS, STATUS_NAMES, Happening, happening_of
 from enrichment.money import Money, read_money
 from enrichment.parameters import Aliases, Found, Parameters
 from enrichment.status import Status, read_status
@@ -66,7 +66,7 @@ def read_conversion(
 ) -> ConversionReading | None:
     """Read an event; None where it is no conversion. ``found`` is what ``aliases`` find in ``parameters``."""
     happening, is_postback = happening_of(sent.event_type), sent.route == POSTBACK
-    if happening is Happening.STEP and not is_postback:
+    if (happening is Happening.STEP and not is_postback) or not REFUSED_MARKS.isdisjoint(sent.marks):
         return None
     reading, order = reading_of(sent, parameters, aliases, found), found.get("transaction_id")
     carries = reading.value is not None or (order is not None and order.name.lower() in ORDER_NAMES)

@@ -54,6 +54,10 @@ STATUS_NAMES = frozenset({b"status", b"conv_status", b"cnv_status", b"conversion
 """Parameters, in lower case, that say what became of a conversion. Postbacks say it under more (``aliases``)."""
 
 
+REFUSED_MARKS = frozenset({"refused_sender", "refused_signature"})
+"""Of events whose sender the gateway knew and did not believe: no conversions, whatever they say."""
+
+
 def happening_of(event_type: bytes) -> Happening:
     """Read the word for an event, without case, blanks and punctuation."""
     text = event_type[:LONGEST_BYTES].decode("utf-8", "replace").lower()

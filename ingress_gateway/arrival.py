@@ -14,7 +14,8 @@ FORWARDED_FOR, FORWARDED_PROTO = istr("X-Forwarded-For"), istr("X-Forwarded-Prot
 TRACEPARENT, ORIGIN = istr("traceparent"), istr("Origin")
 
 _SECRET_NAMES = frozenset((b"authorization", b"proxy-authorization", b"cookie"))
-_SECRET_KEY = re.compile(rb"wdn_sk_[A-Za-z0-9_]+")
+# Percent-encoded too: `_` need not be, and is by some.
+_SECRET_KEY = re.compile(rb"wdn(?:_|%5[Ff])(sk|pt)(?:_|%5[Ff])[A-Za-z0-9_%]+")
 REDACTED = b"[redacted]"
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
@@ -149,10 +150,10 @@ def _is_in(address: _Address, networks: tuple[Network, ...]) -> bool:
 
 
 def has_secret_key(data: bytes) -> bool:
-    """True when bytes that are about to be kept hold something that looks like a secret key."""
-    return b"wdn_sk_" in data
+    """True when bytes that are about to be kept hold something that looks like a secret key or a partner's token."""
+    return b"wdn_sk_" in data or b"wdn_pt_" in data or b"wdn%5" in data
 
 
 def without_secret_keys(data: bytes) -> bytes:
-    """Cut secret keys out of bytes."""
-    return _SECRET_KEY.sub(b"wdn_sk_" + REDACTED, data)
+    """Cut secret keys and partners' tokens out of bytes."""
+    return _SECRET_KEY.sub(rb"wdn_\1_" + REDACTED, data)

@@ -45,6 +45,8 @@ def event_view(event: Event) -> dict[str, Any]:
         "location": _text(event.location),
         "marks": list(event.marks),
         "key_id": event.key_id,
+        "partner_id": event.partner_id,
+        "network": event.network,
         "idempotency_key": _text(event.idempotency_key),
         "item_index": event.item_index,
         "trace_id": event.trace_id,

@@ -4,9 +4,11 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from ingress_gateway.partners import Partners
 from svc_runtime.errors import PermissionDeniedError, UnauthenticatedError, UnavailableError
 from svc_runtime.keys import present_key, same_hash
 from svc_runtime.logs import get_logger
+from svc_runtime.sealing import PARTNER_SECRETS, Sealer
 from trellis.auth.v1 import auth_service_pb2 as pb
 
 _REMEMBERED_KEYS = 10_000
@@ -28,8 +30,10 @@ class Principal:
 class Organisations:
     """The snapshot, and the two questions that it answers without a call. Used on the event loop only."""
 
-    def __init__(self, pepper: str) -> None:
+    def __init__(self, pepper: str, *, mesh_secret: str = "") -> None:
+        """Without the mesh's secret, which opens theirs, partners that sign are answered 503."""
         self._pepper = pepper.encode()
+        self.partners = Partners(self._pepper, Sealer(mesh_secret, PARTNER_SECRETS))
         self.revision = 0
         self.is_ready = False
         """True once a snapshot, of Warden or of the disk, is there."""
@@ -71,6 +75,7 @@ class Organisations:
             self._hosts[domain.host] = domain.organization_id
         for host in change.removed_hosts:
             self._hosts.pop(host, None)
+        self.partners.apply(change.partners, is_snapshot=change.is_snapshot)
         for organization in change.organizations:
             self._statuses[organization.organization_id] = organization.status
         self._principals.clear()
@@ -91,6 +96,7 @@ class Organisations:
                 pb.OrganizationRecord(organization_id=o, status=pb.OrganizationStatus.ValueType(s))
                 for o, s in self._statuses.items()
             ],
+            partners=self.partners.records,
         )
 
     # -- the questions --------------------------------------------------------------------------------------------

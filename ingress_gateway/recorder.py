@@ -41,6 +41,8 @@ class Recorder:
         idempotency_key: bytes = b"",
         item_index: int = 0,
         key_id: str = "",
+        partner_id: str = "",
+        network: str = "",
         trace_id: str = "",
         traceparent: str = "",
     ) -> str:
@@ -83,6 +85,8 @@ class Recorder:
             idempotency_key=idempotency_key,
             item_index=item_index,
             key_id=key_id,
+            partner_id=partner_id,
+            network=network,
         )
         encoded = event.SerializeToString()
         if has_secret_key(encoded):

@@ -18,6 +18,7 @@ async def record_one(
     external_click_id: bytes = b"",
     idempotency_key: bytes = b"",
     marks: Sequence[str] = (),
+    status: int = 200,
 ) -> str:
     """Record the request as one event and return its id once it is on disk. Raises JournalFullError."""
     waiter = FutureWaiter(asyncio.get_running_loop().create_future(), 1)
@@ -27,12 +28,14 @@ async def record_one(
         organization_id=tenant.organization_id,
         route=route,
         event_type=event_type,
-        status=200,
+        status=status,
         user_id=user_id,
         external_click_id=external_click_id,
         idempotency_key=idempotency_key,
         marks=(*marks, "test") if tenant.is_test else marks,
         key_id=tenant.key_id,
+        partner_id=tenant.partner_id,
+        network=tenant.network,
         trace_id=call.trace_id,
         traceparent=call.traceparent,
     )

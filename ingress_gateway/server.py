@@ -94,7 +94,9 @@ async def build(
     if settings.worker == 0:
         await _ship_left_journals(settings, channels, credentials, stack)
 
-    organisations = Organisations(settings.key_pepper.get_secret_value())
+    organisations = Organisations(
+        settings.key_pepper.get_secret_value(), mesh_secret=mesh.mesh_secret.get_secret_value()
+    )
     routing = Routing()
     snapshots = settings.data_dir / "snapshots"
     snapshots.mkdir(parents=True, exist_ok=True, mode=0o700)

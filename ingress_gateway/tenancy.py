@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ingress_gateway.arrival import AUTHORIZATION, Arrival
 from ingress_gateway.organisations import Organisations, Principal
+from ingress_gateway.partners import KnownPartner
 from ingress_gateway.payloads import WRITE_KEY_NAMES, query_fields
 from svc_runtime.errors import PermissionDeniedError, UnauthenticatedError
 
@@ -16,6 +17,8 @@ class Tenant:
     organization_id: str
     key_id: str = ""
     is_test: bool = False
+    partner_id: str = ""
+    network: str = ""
 
 
 def presented_key(arrival: Arrival, body_key: str = "") -> str:
@@ -58,6 +61,16 @@ def sender(organisations: Organisations, arrival: Arrival, body_key: str = "") -
     if "traffic:write" not in principal.scopes:
         raise PermissionDeniedError("this needs the scope `traffic:write`")
     return Tenant(principal.organization_id, principal.key_id, principal.is_test)
+
+
+def partner_of(organisations: Organisations, arrival: Arrival, token: str) -> KnownPartner:
+    """Return the partner whose token came with a request; raise UnauthenticatedError as ``sender`` does for a key."""
+    organisations.require_ready()
+    partner = organisations.partners.of_token(token)
+    of_host = organisations.of_host(arrival.host)
+    if of_host and partner.organization_id != of_host:
+        raise UnauthenticatedError("the token is not of the organisation of this host", reason="KEY_UNKNOWN")
+    return partner
 
 
 def api_caller(organisations: Organisations, arrival: Arrival, scope: str) -> Principal:

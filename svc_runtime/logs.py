@@ -10,7 +10,7 @@ from opentelemetry import trace
 from structlog.types import EventDict, Processor
 
 _SECRET_NAMES = re.compile(r"authorization|cookie|secret|password|pepper|token$|^body$|^key$|^hash$", re.IGNORECASE)
-_SECRET_VALUES = re.compile(r"wdn_sk_\w+|Bearer +[\w.~+/=-]+")
+_SECRET_VALUES = re.compile(r"wdn_(?:sk|pt)_\w+|Bearer +[\w.~+/=-]+")
 REDACTED = "[redacted]"
 
 

@@ -82,6 +82,8 @@ def _request_data(event: event_pb2.Event, headers: Pairs, params: Pairs) -> dict
         "rule_id": event.rule_id,
         "destination_id": event.destination_id,
         "tags": list(event.tags),
+        "partner_id": event.partner_id,
+        "network": event.network,
         "key_id": event.key_id,
         "idempotency_key": _exact(event.idempotency_key),
         "item_index": event.item_index,

@@ -27,9 +27,9 @@ _SECURITY: list[Json] = [
     {"basic": []},
     {"secret_key": ["traffic:write"]},
 ]
-_TEXT: Json = {"type": "string"}
-_EVENT_ID = "01930f2e-7c2b-7d42-9f0a-3a5b1c2d4e5f"
-_STORED = ("X-Trellis-Event-Id", "X-Trellis-Outcome")
+TEXT: Json = {"type": "string"}
+EVENT_ID = "01930f2e-7c2b-7d42-9f0a-3a5b1c2d4e5f"
+STORED = ("X-Trellis-Event-Id", "X-Trellis-Outcome")
 
 SCHEMAS: Json = {
     "Recorded": record(
@@ -37,7 +37,7 @@ SCHEMAS: Json = {
         {
             "event_id": text("Our id of the event, a UUID.", format="uuid"),
             "outcome": text("What became of it.", enum=["stored"]),
-            "marks": listing(_TEXT, "What is odd about it, for example `malformed_json`; it is stored all the same."),
+            "marks": listing(TEXT, "What is odd about it, for example `malformed_json`; it is stored all the same."),
         },
         optional=("marks",),
     ),
@@ -57,7 +57,7 @@ SCHEMAS: Json = {
             "index": number("Its position in the body, from 0."),
             "event_id": text("Our id of the event; not there when it was refused.", format="uuid"),
             "outcome": text("What became of it.", enum=["stored", "refused"]),
-            "marks": listing(_TEXT, "What is odd about it."),
+            "marks": listing(TEXT, "What is odd about it."),
             "reason": text("Why it was refused.", enum=["TOO_LARGE"]),
             "detail": text("The same in words, with the limit."),
         },
@@ -65,35 +65,35 @@ SCHEMAS: Json = {
     ),
 }
 
-_KEY = query("k", _TEXT, "A publishable key; `key`, `write_key` and `api_key` are read too.")
-_CLICK_ID = query(
+KEY = query("k", TEXT, "A publishable key; `key`, `write_key` and `api_key` are read too.")
+CLICK_ID = query(
     "click_id",
-    _TEXT,
+    TEXT,
     "The source's own click id. Also read from `gclid`, `fbclid`, `ttclid`, `msclkid`, `subid` and some thirty other "
     "names; a macro that nobody replaced (`{clickid}`) is no id.",
     example="fb_123abc",
 )
-_ANY_PARAMETER: Json = {
+ANY_PARAMETER: Json = {
     "name": "any_other",
     "in": "query",
     "description": "Any other parameters: kept in order, repeats and bytes as they come.",
-    "schema": {"type": "object", "additionalProperties": _TEXT},
+    "schema": {"type": "object", "additionalProperties": TEXT},
     "example": {"source": "facebook", "medium": "cpc"},
 }
-_IDEMPOTENCY_HEADER = header(
+IDEMPOTENCY_HEADER = header(
     "Idempotency-Key",
     "The sender's own id of the request, at most 256 bytes: sent again under it, an event is stored once.",
 )
 _SLUG = path("slug", "The campaign's slug; case counts.", "summer_sale")
-_GIF: Json = {"image/gif": {"schema": {"type": "string", "contentMediaType": "image/gif"}}}
-_JSON_BODY: Json = {
+GIF: Json = {"image/gif": {"schema": {"type": "string", "contentMediaType": "image/gif"}}}
+JSON_BODY: Json = {
     "description": "Any bytes; JSON is looked into. What cannot be read is stored as its bytes, with a mark. At most "
     "1 MiB after decoding; gzip, deflate, br and zstd are decoded.",
     "required": False,
 }
 
 
-def _capture(
+def capture(
     operation_id: str, tag: str, summary: str, description: str, answers: Json, problems: tuple[str, ...], **more: Any
 ) -> Json:
     return operation(
@@ -102,19 +102,19 @@ def _capture(
 
 
 def _click(operation_id: str, summary: str, parameters: list[Json], description: str) -> Json:
-    return _capture(
+    return capture(
         operation_id,
         LINKS,
         summary,
         description,
         {
             "302": answer(
-                "Go on to the campaign's destination.", {}, "Location", *_STORED, "Set-Cookie",
+                "Go on to the campaign's destination.", {}, "Location", *STORED, "Set-Cookie",
             ),
             "404": answer(
                 "The link leads nowhere: no such slug, or a paused campaign without a fallback. The request is kept.",
-                {"text/html": {"schema": _TEXT}},
-                *_STORED,
+                {"text/html": {"schema": TEXT}},
+                *STORED,
             ),
         },
         (),
@@ -123,95 +123,63 @@ def _click(operation_id: str, summary: str, parameters: list[Json], description:
 
 
 def _pixel(operation_id: str, summary: str) -> Json:
-    return _capture(
+    return capture(
         operation_id,
         LINKS,
         summary,
         "Records the view and answers a transparent image of 43 bytes, whatever happens: `X-Trellis-Outcome` says "
         "whether it was stored.",
-        {"200": answer("The image.", _GIF, *_STORED, "X-Trellis-Reason", "Set-Cookie")},
+        {"200": answer("The image.", GIF, *STORED, "X-Trellis-Reason", "Set-Cookie")},
         (),
         parameters=[
-            query("event", _TEXT, "What happened; also `event_type`, `type` or `e`. `pixel` without one."),
-            _CLICK_ID,
-            query("idempotency_key", _TEXT, "The sender's own id of the view: sent again, it is stored once."),
-            _KEY,
-            _ANY_PARAMETER,
+            query("event", TEXT, "What happened; also `event_type`, `type` or `e`. `pixel` without one."),
+            CLICK_ID,
+            query("idempotency_key", TEXT, "The sender's own id of the view: sent again, it is stored once."),
+            KEY,
+            ANY_PARAMETER,
         ],
     )
 
 
 def _track(operation_id: str, summary: str) -> Json:
-    return _capture(
+    return capture(
         operation_id,
         LINKS,
         summary,
         "Like the pixel. With `Accept: application/json` the answer is JSON, and errors are told.",
         {
             "200": json_answer(
-                "Recorded.", ref("Recorded"), {"event_id": _EVENT_ID, "outcome": "stored"}, *_STORED, "Set-Cookie"
+                "Recorded.", ref("Recorded"), {"event_id": EVENT_ID, "outcome": "stored"}, *STORED, "Set-Cookie"
             )
             | {
-                "content": _GIF
+                "content": GIF
                 | {
                     "application/json": {
                         "schema": ref("Recorded"),
-                        "example": {"event_id": _EVENT_ID, "outcome": "stored"},
+                        "example": {"event_id": EVENT_ID, "outcome": "stored"},
                     }
                 }
             }
         },
         (*CAPTURE_PROBLEMS, "TooLarge", "EncodingUnsupported", "BodyTooSlow"),
         parameters=[
-            query("event", _TEXT, "What happened; also `event_type`, `type` or `e`. `track` without one."),
-            _CLICK_ID,
-            query("idempotency_key", _TEXT, "The sender's own id of the event: sent again, it is stored once."),
-            _KEY,
-            _ANY_PARAMETER,
+            query("event", TEXT, "What happened; also `event_type`, `type` or `e`. `track` without one."),
+            CLICK_ID,
+            query("idempotency_key", TEXT, "The sender's own id of the event: sent again, it is stored once."),
+            KEY,
+            ANY_PARAMETER,
         ],
     )
 
 
-def _postback(operation_id: str, summary: str, **more: Any) -> Json:
-    return _capture(
-        operation_id,
-        EVENTS,
-        summary,
-        "Stores a conversion as it came, from the query, a form or JSON. Networks read nothing but the status: it is "
-        "200 also when the click is unknown.",
-        {
-            "200": answer(
-                "On disk. JSON when the request is JSON, or accepts it.",
-                {
-                    "text/plain": {"schema": _TEXT, "example": "OK"},
-                    "application/json": {
-                        "schema": ref("Recorded"),
-                        "example": {"event_id": _EVENT_ID, "outcome": "stored"},
-                    },
-                },
-                *_STORED,
-            )
-        },
-        (*CAPTURE_PROBLEMS, "TooLarge", "EncodingUnsupported", "BodyTooSlow"),
-        parameters=[
-            query("event", _TEXT, "What happened; also `et` or `type`. `conversion` without one.", example="purchase"),
-            _CLICK_ID,
-            _KEY,
-            _ANY_PARAMETER,
-            _IDEMPOTENCY_HEADER,
-        ],
-        **more,
-    )
-
-
-_EVENT_EXAMPLE = {"event": "purchase", "click_id": "fb_123abc", "value": 99.99, "currency": "USD"}
+EVENT_EXAMPLE = {"event": "purchase", "click_id": "fb_123abc", "value": 99.99, "currency": "USD"}
 
 PATHS: Json = {
     "/in/{slug}": {
         "get": _click(
             "follow_link",
             "Follow a link",
-            [_SLUG, _CLICK_ID, _ANY_PARAMETER, _KEY],
+            [_SLUG, CLICK_ID, ANY_PARAMETER, KEY],
             "Records the click and redirects to the campaign's destination, with all incoming parameters as its policy "
             "says. Where no `click_id` came, ours goes along. The event is on disk before the answer leaves, but a "
             "slow disk keeps nobody for more than 20 ms. Any method will do.",
@@ -222,10 +190,10 @@ PATHS: Json = {
             "follow_link_by_parameter",
             "Follow a link named by a parameter",
             [
-                query("slug", _TEXT, "The campaign's slug; also `campaign_id`.", example="summer_sale"),
-                _CLICK_ID,
-                _ANY_PARAMETER,
-                _KEY,
+                query("slug", TEXT, "The campaign's slug; also `campaign_id`.", example="summer_sale"),
+                CLICK_ID,
+                ANY_PARAMETER,
+                KEY,
             ],
             "The same for links whose path cannot vary: the slug is a parameter.",
         )
@@ -240,16 +208,16 @@ PATHS: Json = {
         "post": _track("track_by_post", "Record an event by parameters and body"),
     },
     "/events": {
-        "post": _capture(
+        "post": capture(
             "send_event",
             EVENTS,
             "Send an event",
             "Stores one event. It is on disk when the answer comes. Nothing is refused for being unknown or malformed: "
             "it is stored as its bytes and marked.",
-            {"200": json_answer("On disk.", ref("Recorded"), {"event_id": _EVENT_ID, "outcome": "stored"}, *_STORED)},
+            {"200": json_answer("On disk.", ref("Recorded"), {"event_id": EVENT_ID, "outcome": "stored"}, *STORED)},
             (*CAPTURE_PROBLEMS, "TooLarge", "EncodingUnsupported", "BodyTooSlow"),
-            parameters=[_KEY, _IDEMPOTENCY_HEADER],
-            body=_JSON_BODY
+            parameters=[KEY, IDEMPOTENCY_HEADER],
+            body=JSON_BODY
             | {
                 "content": {
                     "application/json": {
@@ -257,14 +225,14 @@ PATHS: Json = {
                             "description": "Any JSON. Read from an object: `event` (or `event_type`, `type`, `name`), "
                             "`idempotency_key` (or `event_id`, `messageId`), `write_key` and the names of click ids."
                         },
-                        "example": _EVENT_EXAMPLE,
+                        "example": EVENT_EXAMPLE,
                     }
                 }
             },
         )
     },
     "/batch": {
-        "post": _capture(
+        "post": capture(
             "send_batch",
             EVENTS,
             "Send many events",
@@ -280,7 +248,7 @@ PATHS: Json = {
                         "refused": 0,
                         "marked": 1,
                         "items": [
-                            {"index": 0, "event_id": _EVENT_ID, "outcome": "stored"},
+                            {"index": 0, "event_id": EVENT_ID, "outcome": "stored"},
                             {
                                 "index": 1,
                                 "event_id": "01930f2e-7c2b-7d42-9f0a-3a5b1c2d4e60",
@@ -293,30 +261,16 @@ PATHS: Json = {
                 )
             },
             (*CAPTURE_PROBLEMS, "TooLarge", "EncodingUnsupported", "BodyTooSlow"),
-            parameters=[_KEY, _IDEMPOTENCY_HEADER],
+            parameters=[KEY, IDEMPOTENCY_HEADER],
             body={
                 "description": "An array, an object with `events`, `batch` or `data`, or lines of JSON. At most 16 MiB "
                 "after decoding, 1 MiB an item.",
                 "required": False,
                 "content": {
-                    "application/json": {"schema": {"type": ["array", "object"]}, "example": [_EVENT_EXAMPLE]},
+                    "application/json": {"schema": {"type": ["array", "object"]}, "example": [EVENT_EXAMPLE]},
                     "application/x-ndjson": {"schema": {"type": "string"}},
                 },
             },
         )
-    },
-    "/postback": {
-        "get": _postback("postback", "Report a conversion by parameters"),
-        "post": _postback(
-            "postback_by_post",
-            "Report a conversion",
-            body=_JSON_BODY
-            | {
-                "content": {
-                    "application/json": {"schema": {"type": ["object", "array"]}, "example": _EVENT_EXAMPLE},
-                    "application/x-www-form-urlencoded": {"schema": {"type": "object"}},
-                }
-            },
-        ),
     },
 }

@@ -10,6 +10,7 @@ from ingress_gateway.openapi import (
     capture,
     conversions,
     mappings,
+    postbacks,
     problems,
     stored_events,
 )
@@ -69,7 +70,18 @@ _HEADERS = {
 def openapi_document() -> Json:
     """Return the OpenAPI document of the gateway."""
     groups = (
-        *(capture, campaigns, campaign_history, conversions, stored_events, analytics, attribution, sql, mappings),
+        *(
+            capture,
+            postbacks,
+            campaigns,
+            campaign_history,
+            conversions,
+            stored_events,
+            analytics,
+            attribution,
+            sql,
+            mappings,
+        ),
         *(access, about),
     )
     return {

@@ -90,6 +90,26 @@ RESPONSES: Json = {
         {"ORGANIZATION_UNKNOWN": "neither the host nor a key names an organisation", **_KEY_REASONS},
         "WWW-Authenticate",
     ),
+    "UnknownPartner": _response(
+        401,
+        "Neither the host nor a key or token names an organisation; the request is kept aside for the operator. Or a "
+        "partner's request is not signed as it should be; it is stored under `event_id`, and no conversion.",
+        {
+            "ORGANIZATION_UNKNOWN": "neither the host nor a key names an organisation",
+            **_KEY_REASONS,
+            "SIGNATURE_INVALID": "webhook-timestamp is more than 300 s from our clock",
+        },
+        "WWW-Authenticate",
+    ),
+    "PartnerRefused": _response(
+        403,
+        "The key or the partner is known and may not send conversions. A partner's request is stored under `event_id`, "
+        "and no conversion.",
+        {
+            "SCOPE_MISSING": "this needs the scope `traffic:write`",
+            "SENDER_REFUSED": "the partner may not send from this address",
+        },
+    ),
     "Forbidden": _response(
         403,
         "The key is known and may not do this.",

@@ -1,46 +1,41 @@
-"""``/events``, ``/batch`` and ``/postback``: events that programs send."""
+"""``/events`` and ``/batch``: events that programs send."""
 
 import asyncio
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 from aiohttp import web
 
-from ingress_gateway import click_ids
-from ingress_gateway.answer import TEXT, Answer
 from ingress_gateway.arrival import Arrival
 from ingress_gateway.batches import batch_key, split_batch
 from ingress_gateway.bodies import read_body
 from ingress_gateway.gateway import Call
 from ingress_gateway.journal.waiting import FutureWaiter
-from ingress_gateway.payloads import Payload, parse_form, parse_item, query_fields
+from ingress_gateway.payloads import Payload, parse_item
+from ingress_gateway.receiving import content_type, idempotency_key, off_loop, receive, tenant_of, visitor_of
 from ingress_gateway.recording import record_one
-from ingress_gateway.responses import respond, respond_json
-from ingress_gateway.tenancy import Tenant, sender
-from svc_runtime.errors import TooLargeError, UnauthenticatedError
+from ingress_gateway.responses import respond_json
+from ingress_gateway.tenancy import Tenant
+from svc_runtime.errors import TooLargeError
 
-_LONGEST_KEY = 256
-_LONGEST_ON_LOOP = 64 * 1024
-"""Bytes that are parsed on the event loop; more take milliseconds."""
 _MOST_AT_ONCE = 1000
 _MOST_BYTES_AT_ONCE = 1024 * 1024
 _MOST_WITHOUT_PAUSE = 100
 _MOST_HEADER_BYTES = 64 * 1024 * 1024
 """Of a batch's events together: each of them keeps the headers of the request."""
-_T = TypeVar("_T")
 
 
 async def events(call: Call) -> web.StreamResponse:
     """Store one event; a body that cannot be read is stored as its bytes and marked."""
-    payload, tenant = await _receive(call, route="events")
+    payload, tenant = await receive(call, route="events")
     event_id = await record_one(
         call,
         tenant,
         route="events",
         event_type=payload.event_type(b"event"),
-        user_id=_visitor(call, tenant),
+        user_id=visitor_of(call, tenant.organization_id),
         external_click_id=payload.external_click_id(),
-        idempotency_key=_idempotency_key(call) or payload.idempotency_key(),
+        idempotency_key=idempotency_key(call) or payload.idempotency_key(),
         marks=payload.marks,
     )
     body: dict[str, Any] = {"event_id": event_id, "outcome": "stored"}
@@ -49,33 +44,12 @@ async def events(call: Call) -> web.StreamResponse:
     return respond_json(body, headers={"X-Trellis-Event-Id": event_id, "X-Trellis-Outcome": "stored"})
 
 
-async def postback(call: Call) -> web.StreamResponse:
-    """Store a conversion as it came: query, form or JSON. Networks read nothing but the status, so it is 200."""
-    payload, tenant = await _receive(call, route="postback")
-    fields = query_fields(call.arrival.query)
-    event_type = next((fields[name] for name in ("event", "et", "type") if fields.get(name)), "conversion")
-    event_id = await record_one(
-        call,
-        tenant,
-        route="postback",
-        event_type=payload.event_type(event_type.encode("latin-1", "replace")[:128]),
-        user_id=_visitor(call, tenant),
-        external_click_id=payload.external_click_id() or click_ids.in_query(call.arrival.query),
-        idempotency_key=_idempotency_key(call),
-        marks=payload.marks,
-    )
-    headers = {"X-Trellis-Event-Id": event_id, "X-Trellis-Outcome": "stored"}
-    if _content_type(call) == "application/json" or "application/json" in call.arrival.headers.get("Accept", ""):
-        return respond_json({"event_id": event_id, "outcome": "stored"}, headers=headers)
-    return respond(Answer(200, TEXT, list(headers.items()), b"OK"))
-
-
 async def batch(call: Call) -> web.StreamResponse:
     """Store many events: each item has its own outcome, and the odd ones are named by their index."""
     gateway, arrival = call.gateway, call.arrival
     body = arrival.body = await read_body(call.request, gateway.settings, gateway.settings.max_batch_bytes)
-    items = await _off_loop(len(body), split_batch, body, _content_type(call), gateway.settings.max_batch_items)
-    tenant = _tenant(call, route="batch", body_key=await _off_loop(len(body), batch_key, body))
+    items = await off_loop(len(body), split_batch, body, content_type(call), gateway.settings.max_batch_items)
+    tenant = tenant_of(call, route="batch", body_key=await off_loop(len(body), batch_key, body))
     recording = _Recording(call, tenant)
     for begin, end in _pieces(items, _headers_per_item(arrival, len(items))):
         await recording.record(begin, items[begin:end])
@@ -91,11 +65,6 @@ async def batch(call: Call) -> web.StreamResponse:
         },
         headers={"X-Trellis-Outcome": "stored"},
     )
-
-
-async def _off_loop(size: int, work: Callable[..., _T], *arguments: Any) -> _T:
-    """Do ``work`` on ``size`` bytes in a thread where they are many: the loop has people to redirect."""
-    return await asyncio.to_thread(work, *arguments) if size > _LONGEST_ON_LOOP else work(*arguments)
 
 
 def _headers_per_item(arrival: Arrival, count: int) -> int:
@@ -131,15 +100,15 @@ class _Recording:
         self._call = call
         self._tenant = tenant
         self._limit = call.gateway.settings.max_event_bytes
-        self._user_id = _visitor(call, tenant)
-        self._key = _idempotency_key(call)
+        self._user_id = visitor_of(call, tenant.organization_id)
+        self._key = idempotency_key(call)
         self.outcomes: list[dict[str, Any]] = []
         """Of every item so far."""
 
     async def record(self, begin: int, items: list[bytes]) -> None:
         """Record the items from index ``begin`` on and wait until they are on disk."""
         fitting = [item for item in items if len(item) <= self._limit]
-        parsed = iter(await _off_loop(sum(map(len, fitting)), _parse_all, fitting))
+        parsed = iter(await off_loop(sum(map(len, fitting)), _parse_all, fitting))
         waiter = FutureWaiter(asyncio.get_running_loop().create_future(), len(fitting))
         for index, item in enumerate(items, start=begin):
             if len(item) > self._limit:
@@ -179,38 +148,3 @@ class _Recording:
 
 def _parse_all(items: list[bytes]) -> list[Payload]:
     return [parse_item(item) for item in items]
-
-
-async def _receive(call: Call, *, route: str) -> tuple[Payload, Tenant]:
-    """Read the body, parse what can be parsed, and say whose it is."""
-    gateway, arrival = call.gateway, call.arrival
-    arrival.body = await read_body(call.request, gateway.settings, gateway.settings.max_event_bytes)
-    if not arrival.body:
-        payload = Payload(b"", query_fields(arrival.query), [] if arrival.query else ["empty_body"])
-    elif _content_type(call) == "application/x-www-form-urlencoded":
-        payload = await _off_loop(len(arrival.body), parse_form, arrival.body)
-    else:
-        payload = await _off_loop(len(arrival.body), parse_item, arrival.body)
-    return payload, _tenant(call, route=route, body_key=payload.write_key())
-
-
-def _tenant(call: Call, *, route: str, body_key: str) -> Tenant:
-    try:
-        return sender(call.gateway.organisations, call.arrival, body_key)
-    except UnauthenticatedError as error:
-        mark = "unclaimed_host" if error.reason == "ORGANIZATION_UNKNOWN" else "unclaimed_key"
-        call.gateway.unclaimed.keep(call.arrival, route=route, status=401, mark=mark)
-        raise
-
-
-def _visitor(call: Call, tenant: Tenant) -> str:
-    gateway, arrival = call.gateway, call.arrival
-    return gateway.visitors.known(arrival) or gateway.visitors.of_server(arrival, tenant.organization_id)
-
-
-def _idempotency_key(call: Call) -> bytes:
-    return call.arrival.headers.get("Idempotency-Key", "").encode("utf-8", "surrogateescape")[:_LONGEST_KEY]
-
-
-def _content_type(call: Call) -> str:
-    return call.arrival.headers.get("Content-Type", "").partition(";")[0].strip().lower()

@@ -17,6 +17,7 @@ from ingress_gateway.routes import (
     metrics,
     operations,
     pixel,
+    postback,
     query,
     roles,
     stored_events,
@@ -38,7 +39,7 @@ def routes() -> list[HttpRoute]:
         HttpRoute(("GET", "HEAD", "POST"), "/track", pixel.track, is_capture=True),
         HttpRoute(("POST",), "/events", events.events, is_capture=True),
         HttpRoute(("POST",), "/batch", events.batch, is_capture=True),
-        HttpRoute(("GET", "HEAD", "POST"), "/postback", events.postback, is_capture=True),
+        *_postbacks(),
         HttpRoute(_READ, "/api/v1/campaigns", campaigns.list_campaigns),
         HttpRoute(("POST",), "/api/v1/campaigns", campaigns.create_campaign),
         HttpRoute(_READ, "/api/v1/campaigns/{campaign_id}", campaigns.get_campaign),
@@ -98,6 +99,19 @@ def routes() -> list[HttpRoute]:
         HttpRoute(_READ, "/readyz", readiness.readyz),
         HttpRoute(_READ, "/metrics", metrics.metrics),
     ]
+
+
+def _postbacks() -> list[HttpRoute]:
+    """Return the paths that networks are told to call, ours first."""
+    plain = ("/postback", "/postback.php", "/aff_lsr", "/tracking202/static/gpb.php")
+    special = (
+        ("/postback/{token}", postback.keyed_postback),
+        ("/{token}/postback", postback.keyed_postback),
+        ("/click.php", postback.click_update),
+        ("/conversion.gif", postback.conversion_pixel),
+    )
+    handled = (*((path, postback.postback) for path in plain), *special)
+    return [HttpRoute((*_READ, "POST"), path, handler, is_capture=True) for path, handler in handled]
 
 
 def _asked(name: str, report: Handler) -> list[HttpRoute]:

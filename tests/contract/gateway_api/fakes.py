@@ -8,6 +8,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from ingress_gateway.openapi.postbacks import EXAMPLE_TOKEN
 from svc_runtime.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
@@ -20,6 +21,7 @@ from svc_runtime.interceptors import ServicerContext, current_caller
 from svc_runtime.keys import present_key
 from svc_runtime.mesh_token import Caller
 from svc_runtime.paging import PageTokens
+from svc_runtime.partner_tokens import present_partner_token
 from svc_runtime.scopes import SCOPES
 from trellis.analytics.v1 import overlay_service_pb2 as overlay_pb
 from trellis.attribution.v1 import attribution_service_pb2 as attribution_pb
@@ -449,6 +451,9 @@ def snapshot(domains: dict[str, str]) -> auth_pb.WatchKeysResponse:
     for scope in SCOPES:
         add(key_without(scope), ACME, SCOPES - {scope})
         add(key_with(scope), ACME, [scope])
+    token = present_partner_token(PEPPER.encode(), EXAMPLE_TOKEN)
+    partner = answer.partners.add(partner_id="ptr_1", organization_id=ACME, network="cj", is_enabled=True)
+    partner.tokens.add(token_id=token.token_id, hash=token.hash)
     for host, organization_id in domains.items():
         answer.domains.add(host=host, organization_id=organization_id)
     for organization_id in (ACME, OTHER):

@@ -19,10 +19,12 @@ from ingress_gateway.journal.disk import OsDisk
 from ingress_gateway.server import build, serve
 from ingress_gateway.settings import GatewaySettings
 from svc_runtime.keys import KeyEnvironment, KeyKind, new_key, present_key
+from svc_runtime.partner_tokens import new_partner_token, present_partner_token
+from svc_runtime.sealing import PARTNER_SECRETS, Sealer
 from svc_runtime.settings import MeshSettings, TelemetrySettings
 from tests.contract.gateway_http.wire import Response, talk, talk_until_closed
 from trellis.attribution.v1 import attribution_service_pb2, claim_pb2, rule_pb2
-from trellis.auth.v1 import auth_service_pb2
+from trellis.auth.v1 import auth_service_pb2, partner_service_pb2
 from trellis.capture.v1 import event_pb2
 from trellis.type.v1 import predicate_pb2
 
@@ -37,6 +39,15 @@ READ_KEY = new_key(KeyKind.SECRET, KeyEnvironment.LIVE)
 OTHER_SECRET_KEY = new_key(KeyKind.SECRET, KeyEnvironment.LIVE)
 OTHER_KEY = new_key(KeyKind.PUBLISHABLE, KeyEnvironment.LIVE)
 SHOP = "https://shop.acmecorp.com/summer-sale"
+
+PARTNER_TOKEN = new_partner_token()
+OLD_TOKEN = new_partner_token()
+SIGNING_TOKEN = new_partner_token()
+NEAR_TOKEN = new_partner_token()
+DISABLED_TOKEN = new_partner_token()
+REVOKED_TOKEN = new_partner_token()
+OTHER_TOKEN = new_partner_token()
+SIGNING_SECRET = b"s" * 32
 
 _MESH = MeshSettings(mesh_secret=SecretStr("m" * 32))
 
@@ -72,9 +83,34 @@ def keys_snapshot(revision: int = 1) -> auth_service_pb2.WatchKeysResponse:
             record.expire_time.FromJsonString("2026-01-01T00:00:00Z")
     snapshot.domains.add(host=HOST, organization_id="org_acmecorp")
     snapshot.domains.add(host="go.other.example", organization_id="org_other")
+    snapshot.partners.extend(_partners())
     for organization_id in ("org_acmecorp", "org_other"):
         snapshot.organizations.add(organization_id=organization_id, status=pb.ORGANIZATION_STATUS_ACTIVE)
     return snapshot
+
+
+def _partners() -> list[partner_service_pb2.PartnerRecord]:
+    partners = [
+        _partner("ptr_cj", PARTNER_TOKEN, OLD_TOKEN, network="cj", return_text="success=true"),
+        _partner("ptr_signing", SIGNING_TOKEN, network="awin"),
+        _partner("ptr_near", NEAR_TOKEN, addresses=["198.51.100.0/24", "2001:db8::/32"]),
+        _partner("ptr_disabled", DISABLED_TOKEN, is_enabled=False),
+        _partner("ptr_revoked", REVOKED_TOKEN),
+        _partner("ptr_other", OTHER_TOKEN, organization_id="org_other"),
+    ]
+    partners[0].tokens[1].expire_time.FromJsonString("2026-01-01T00:00:00Z")
+    partners[1].sealed_secret = Sealer("m" * 32, PARTNER_SECRETS).seal(SIGNING_SECRET, "ptr_signing")
+    partners[4].revoke_time.FromJsonString("2026-01-01T00:00:00Z")
+    return partners
+
+
+def _partner(partner_id: str, *tokens: str, **fields: Any) -> partner_service_pb2.PartnerRecord:
+    presented = [present_partner_token(PEPPER.encode(), token) for token in tokens]
+    return partner_service_pb2.PartnerRecord(
+        partner_id=partner_id,
+        tokens=[partner_service_pb2.PartnerToken(token_id=one.token_id, hash=one.hash) for one in presented],
+        **{"organization_id": "org_acmecorp", "is_enabled": True} | fields,
+    )
 
 
 def routing_snapshot(revision: int = 1) -> attribution_service_pb2.WatchRoutingResponse:

@@ -46,6 +46,8 @@ CLICK = event_pb2.Event(
     idempotency_key=b"k",
     item_index=7,
     key_id="kid",
+    partner_id="ptr_1",
+    network="cj",
 )
 
 
@@ -126,6 +128,8 @@ def test_the_request_keeps_order_repeats_and_our_ids() -> None:
         "rule_id": "r1",
         "destination_id": "d1",
         "tags": ["a", "b"],
+        "partner_id": "ptr_1",
+        "network": "cj",
         "key_id": "kid",
         "idempotency_key": "k",
         "item_index": 7,

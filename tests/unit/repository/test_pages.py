@@ -57,7 +57,7 @@ def test_an_example_is_what_the_gateway_sends(reason: str) -> None:
         shown["detail"], reason=shown["reason"], violations=[Violation(**v) for v in shown.get("violations", [])]
     )
     error.code = next(code for code in Code if code.http_status == shown["status"])
-    sent = problem(error).body
+    sent = problem(error, event_id=shown.get("event_id", "")).body
     assert isinstance(sent, bytes)
     # The phrase of a status is Python's, and 3.13 words 413 anew.
     assert {**shown, "title": ""} == {**json.loads(sent), "title": ""}

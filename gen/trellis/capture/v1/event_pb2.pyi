@@ -60,6 +60,8 @@ class Event(_message.Message):
     RULE_ID_FIELD_NUMBER: _builtins.int
     DESTINATION_ID_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
+    PARTNER_ID_FIELD_NUMBER: _builtins.int
+    NETWORK_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
     """The organisation that owns the event, for example `org_acmecorp`. Empty only in the unclaimed quarantine."""
     event_id: _builtins.str
@@ -75,7 +77,7 @@ class Event(_message.Message):
     method: _builtins.str
     """HTTP method."""
     target: _builtins.bytes
-    """Request target as received, path and query, undecoded. A secret key inside is cut out."""
+    """Request target as received, path and query, undecoded. A secret key or a partner's token inside is cut out."""
     http_version: _builtins.str
     """HTTP version, `1.0` or `1.1`."""
     headers: _builtins.bytes
@@ -83,7 +85,9 @@ class Event(_message.Message):
     Authorization, Proxy-Authorization and Cookie are replaced by `[redacted]`.
     """
     body: _builtins.bytes
-    """Body after content decoding. In a batch, the bytes of this item. A secret key inside is cut out."""
+    """Body after content decoding. In a batch, the bytes of this item. A secret key or a partner's token inside
+    is cut out.
+    """
     peer_address: _builtins.str
     """Address and port of the TCP peer, for example `198.51.100.42:53211`."""
     ip: _builtins.str
@@ -122,6 +126,10 @@ class Event(_message.Message):
     """The campaign's rule that decided. Empty when none did: the campaign's own action, or a fallback."""
     destination_id: _builtins.str
     """The destination that was chosen. Empty for a fallback."""
+    partner_id: _builtins.str
+    """The partner whose token the sender had. Empty when none was shown."""
+    network: _builtins.str
+    """That partner's label of its network, as it was then."""
     @_builtins.property
     def marks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What is odd about the event, for example `unknown_slug`, `malformed_json`, `late`."""
@@ -164,10 +172,12 @@ class Event(_message.Message):
         rule_id: _builtins.str = ...,
         destination_id: _builtins.str = ...,
         tags: _abc.Iterable[_builtins.str] | None = ...,
+        partner_id: _builtins.str = ...,
+        network: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "campaign_id", b"campaign_id", "campaign_version", b"campaign_version", "click_id", b"click_id", "destination_id", b"destination_id", "event_id", b"event_id", "event_time_ms", b"event_time_ms", "event_type", b"event_type", "external_click_id", b"external_click_id", "headers", b"headers", "host", b"host", "http_version", b"http_version", "idempotency_key", b"idempotency_key", "ip", b"ip", "item_index", b"item_index", "journal_id", b"journal_id", "key_id", b"key_id", "location", b"location", "marks", b"marks", "method", b"method", "organization_id", b"organization_id", "peer_address", b"peer_address", "route", b"route", "rule_id", b"rule_id", "scheme", b"scheme", "sequence", b"sequence", "status", b"status", "tags", b"tags", "target", b"target", "trace_id", b"trace_id", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "campaign_id", b"campaign_id", "campaign_version", b"campaign_version", "click_id", b"click_id", "destination_id", b"destination_id", "event_id", b"event_id", "event_time_ms", b"event_time_ms", "event_type", b"event_type", "external_click_id", b"external_click_id", "headers", b"headers", "host", b"host", "http_version", b"http_version", "idempotency_key", b"idempotency_key", "ip", b"ip", "item_index", b"item_index", "journal_id", b"journal_id", "key_id", b"key_id", "location", b"location", "marks", b"marks", "method", b"method", "network", b"network", "organization_id", b"organization_id", "partner_id", b"partner_id", "peer_address", b"peer_address", "route", b"route", "rule_id", b"rule_id", "scheme", b"scheme", "sequence", b"sequence", "status", b"status", "tags", b"tags", "target", b"target", "trace_id", b"trace_id", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

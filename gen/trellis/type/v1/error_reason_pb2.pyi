@@ -76,6 +76,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The client takes none of the media types that the answer can have; the text lists them. HTTP 406, gRPC
     INVALID_ARGUMENT.
     """
+    ERROR_REASON_SIGNATURE_INVALID: _ErrorReason.ValueType  # 24
+    """A partner's request is not signed, or not as it should be; the text says how. HTTP 401, gRPC UNAUTHENTICATED."""
+    ERROR_REASON_SENDER_REFUSED: _ErrorReason.ValueType  # 25
+    """The partner is known and may not send: it is disabled, or the address is none of its own. HTTP 403, gRPC
+    PERMISSION_DENIED.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is what clients switch on: it travels as google.rpc.ErrorInfo.reason (without its prefix, domain
@@ -135,5 +141,11 @@ RESOURCE_EXHAUSTED.
 ERROR_REASON_NOT_ACCEPTABLE: ErrorReason.ValueType  # 23
 """The client takes none of the media types that the answer can have; the text lists them. HTTP 406, gRPC
 INVALID_ARGUMENT.
+"""
+ERROR_REASON_SIGNATURE_INVALID: ErrorReason.ValueType  # 24
+"""A partner's request is not signed, or not as it should be; the text says how. HTTP 401, gRPC UNAUTHENTICATED."""
+ERROR_REASON_SENDER_REFUSED: ErrorReason.ValueType  # 25
+"""The partner is known and may not send: it is disabled, or the address is none of its own. HTTP 403, gRPC
+PERMISSION_DENIED.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
