@@ -1,49 +1,36 @@
 """Between the contract's messages and the domain: credits of all visitors, and the models."""
 
-from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from collections.abc import Sequence
 
 from google.protobuf import struct_pb2
 
-from attribution_svc.credit_report import (
+from attribution_svc.credit_report import Credited, CreditReport, JourneyScope, ReportQuestion, Row
+from attribution_svc.model_settings import (
     AskedModel,
-    Credited,
-    CreditReport,
-    JourneyScope,
-    ReportQuestion,
-    Row,
+    ModelSettings,
     TypedLookback,
+    TypeSetting,
+    asked_model,
+    type_violations,
 )
-from attribution_svc.models.registry import (
-    KINDS,
-    Choice,
-    Flag,
-    Number,
-    Parameter,
-    RuleKind,
-    Value,
-    kind_of,
-    with_defaults,
-)
-from attribution_svc.models.touch import LONGEST_LOOKBACK_DAYS, Lookback
+from attribution_svc.models.registry import KINDS, Choice, Flag, Number, Parameter, RuleKind, Value, with_defaults
+from attribution_svc.models.touch import Lookback
 from svc_runtime.errors import InvalidArgumentError, Violation
+from svc_runtime.timestamps import timestamp_of
 from trellis.analytics.v1 import report_pb2
 from trellis.attribution.v1 import model_service_pb2 as pb
 
 MOST_MODELS = 16
-MOST_LOOKBACKS = 101
 MOST_ROWS = 10_000
 DEFAULT_ROWS = 100
 DEFAULT_DIMENSION = "channel"
-DEFAULT_MODEL = "last_touch"
-DEFAULT_LOOKBACKS = (TypedLookback("", Lookback.days(30)),)
 
 
-def question_from_pb(request: pb.QueryAttributionRequest) -> ReportQuestion:
-    """Read what is asked; raise InvalidArgumentError with everything that is wrong."""
+def question_from_pb(request: pb.QueryAttributionRequest, settings: ModelSettings) -> ReportQuestion:
+    """Read what is asked; ``settings`` fill in the rest. Raise InvalidArgumentError with everything that is wrong."""
     violations: list[Violation] = []
-    models = models_from_pb(request.models or [pb.ModelChoice(model=DEFAULT_MODEL)], violations)
-    lookbacks = lookbacks_from_pb(request.lookbacks, violations) or DEFAULT_LOOKBACKS
+    models = models_from_pb(request.models, violations)
+    lookbacks = lookbacks_from_pb(request.lookbacks, violations)
     if request.limit > MOST_ROWS:
         violations.append(Violation("limit", f"is {request.limit}, must be 1 to {MOST_ROWS}"))
     if violations:
@@ -53,10 +40,11 @@ def question_from_pb(request: pb.QueryAttributionRequest) -> ReportQuestion:
             request.slice.SerializeToString(),
             request.dimension or DEFAULT_DIMENSION,
             tuple(request.conversion_types),
-            lookbacks,
+            lookbacks or settings.lookbacks(),
         ),
-        models,
+        models or (settings.model(request.conversion_types),),
         request.limit or DEFAULT_ROWS,
+        settings.version,
     )
 
 
@@ -67,26 +55,23 @@ def models_from_pb(messages: Sequence[pb.ModelChoice], violations: list[Violatio
         return ()
     models: list[AskedModel] = []
     for at, message in enumerate(messages):
-        try:
-            model = _model_from_pb(message)
-        except InvalidArgumentError as error:
-            violations += [Violation(f"models[{at}].{each.field}", each.description) for each in error.violations]
+        model = model_from_pb(message, f"models[{at}]", violations)
+        if model is None:
             continue
-        if any((model.name, model.parameters) == (known.name, known.parameters) for known in models):
-            violations.append(
-                Violation(f"models[{at}].model", f"is {model.name!r} a second time, with the same parameters")
-            )
+        if any(map(model.is_same, models)):
+            problem = f"is {model.name!r} a second time, with the same parameters"
+            violations.append(Violation(f"models[{at}].model", problem))
         models.append(model)
     return tuple(models)
 
 
-def _model_from_pb(message: pb.ModelChoice) -> AskedModel:
-    kind = kind_of(message.model)
-    parameters = with_defaults(kind, {name: _value_from_pb(value) for name, value in message.parameters.items()})
-    if isinstance(kind, RuleKind):
-        return AskedModel(kind.name, kind.title, parameters, rule=kind.make(**parameters))
-    learn = kind.learn
-    return AskedModel(kind.name, kind.title, parameters, learner=lambda paths: learn(paths, **parameters))
+def model_from_pb(message: pb.ModelChoice, path: str, violations: list[Violation]) -> AskedModel | None:
+    """Read a model; None, and what is wrong added to ``violations``, where it is none."""
+    try:
+        return asked_model(message.model, {name: _value_from_pb(value) for name, value in message.parameters.items()})
+    except InvalidArgumentError as error:
+        violations += [Violation(f"{path}.{each.field}", each.description) for each in error.violations]
+        return None
 
 
 def _value_from_pb(value: struct_pb2.Value) -> Value:
@@ -102,24 +87,50 @@ def _value_from_pb(value: struct_pb2.Value) -> Value:
 
 def lookbacks_from_pb(messages: Sequence[pb.Lookback], violations: list[Violation]) -> tuple[TypedLookback, ...]:
     """Read look-backs; what is wrong is added to ``violations``."""
-    if len(messages) > MOST_LOOKBACKS:
-        violations.append(Violation("lookbacks", f"has {len(messages)} look-backs; the limit is {MOST_LOOKBACKS}"))
-        return ()
-    found: dict[str, TypedLookback] = {}
-    for at, message in enumerate(messages):
-        milliseconds = message.duration.ToMilliseconds() if message.HasField("duration") else None
-        if milliseconds is not None and not 0 < milliseconds <= timedelta(days=LONGEST_LOOKBACK_DAYS) / _MILLISECOND:
-            problem = f"is {milliseconds / 1000:g} s, must be 0.001 s to {LONGEST_LOOKBACK_DAYS} days"
-            violations.append(Violation(f"lookbacks[{at}].duration", problem))
-        if message.conversion_type in found:
-            problem = f"is {message.conversion_type[:60]!r}, which has a look-back already"
-            violations.append(Violation(f"lookbacks[{at}].conversion_type", problem))
-        lookback = Lookback(milliseconds, message.is_same_session)
-        found[message.conversion_type] = TypedLookback(message.conversion_type, lookback)
-    return tuple(found.values())
+    found = [TypeSetting(message.conversion_type, _lookback_from_pb(message)) for message in messages]
+    violations += type_violations(found, "lookbacks")
+    return tuple(TypedLookback(each.conversion_type, each.lookback) for each in found if each.lookback is not None)
 
 
-_MILLISECOND = timedelta(milliseconds=1)
+def _lookback_from_pb(message: pb.Lookback) -> Lookback:
+    milliseconds = message.duration.ToMilliseconds() if message.HasField("duration") else None
+    return Lookback(milliseconds, message.is_same_session)
+
+
+def types_from_pb(messages: Sequence[pb.TypeSetting]) -> tuple[TypeSetting, ...]:
+    """Read settings; raise InvalidArgumentError with everything that is wrong."""
+    violations: list[Violation] = []
+    types = tuple(
+        TypeSetting(
+            message.conversion_type,
+            _lookback_from_pb(message.lookback) if message.HasField("lookback") else None,
+            model_from_pb(message.model, f"types[{at}].model", violations) if message.HasField("model") else None,
+        )
+        for at, message in enumerate(messages)
+    )
+    violations += type_violations(types, "types")
+    if violations:
+        raise InvalidArgumentError.of(violations)
+    return types
+
+
+def settings_to_pb(settings: ModelSettings) -> pb.ModelSettings:
+    """Write settings."""
+    return pb.ModelSettings(
+        version=settings.version,
+        types=[_type_to_pb(each) for each in settings.types],
+        actor=settings.actor,
+        create_time=timestamp_of(settings.create_time),
+    )
+
+
+def _type_to_pb(setting: TypeSetting) -> pb.TypeSetting:
+    message = pb.TypeSetting(conversion_type=setting.conversion_type)
+    if setting.lookback is not None:
+        message.lookback.CopyFrom(lookback_to_pb(TypedLookback(setting.conversion_type, setting.lookback)))
+    if setting.model is not None:
+        message.model.CopyFrom(model_to_pb(setting.model))
+    return message
 
 
 def report_to_pb(report: CreditReport) -> pb.QueryAttributionResponse:
@@ -140,9 +151,10 @@ def report_to_pb(report: CreditReport) -> pb.QueryAttributionResponse:
         nobody=[_credited_to_pb(each) for each in report.nobody],
         conversion_count=report.conversion_count,
         value_micros=report.micros,
-        lookbacks=lookbacks_to_pb(scope.lookbacks),
+        lookbacks=[lookback_to_pb(each) for each in scope.lookbacks],
         dimension=scope.dimension,
         info=report_pb2.ResultInfo.FromString(report.info),
+        settings_version=report.question.settings_version,
     )
 
 
@@ -153,15 +165,12 @@ def model_to_pb(model: AskedModel) -> pb.ModelChoice:
     )
 
 
-def lookbacks_to_pb(lookbacks: Iterable[TypedLookback]) -> list[pb.Lookback]:
-    """Write look-backs."""
-    messages = []
-    for each in lookbacks:
-        message = pb.Lookback(conversion_type=each.conversion_type, is_same_session=each.lookback.is_same_session)
-        if each.lookback.milliseconds is not None:
-            message.duration.FromMilliseconds(each.lookback.milliseconds)
-        messages.append(message)
-    return messages
+def lookback_to_pb(lookback: TypedLookback) -> pb.Lookback:
+    """Write a look-back."""
+    message = pb.Lookback(conversion_type=lookback.conversion_type, is_same_session=lookback.lookback.is_same_session)
+    if lookback.lookback.milliseconds is not None:
+        message.duration.FromMilliseconds(lookback.lookback.milliseconds)
+    return message
 
 
 def _row_to_pb(row: Row) -> pb.AttributionRow:

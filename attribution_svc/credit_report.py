@@ -3,45 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from attribution_svc.model_settings import AskedModel, TypedLookback
 from attribution_svc.models.columns import Tally
 from attribution_svc.models.paths import Path, credited, split
-from attribution_svc.models.registry import Learner, Value
-from attribution_svc.models.rules import Rule
+from attribution_svc.models.registry import Learner
 from attribution_svc.models.shapley import ShapleyValues
 from attribution_svc.models.totals import Assists
-from attribution_svc.models.touch import Lookback
 from attribution_svc.money import in_minor_units
 
 NOBODY = -1
 """The number of the channel that nobody is."""
-
-
-@dataclass(frozen=True, slots=True)
-class AskedModel:
-    """A model to credit by."""
-
-    name: str
-    title: str
-    parameters: Mapping[str, Value]
-    """Every one that it has."""
-    rule: Rule | None = None
-    """Of a model that looks at one journey at a time."""
-    learner: Learner | None = None
-    """Of a model that learns from all paths."""
-
-    @property
-    def is_additive(self) -> bool:
-        """Whether its credits add up to what there was."""
-        return self.rule is None or self.rule.is_additive
-
-
-@dataclass(frozen=True, slots=True)
-class TypedLookback:
-    """How old a touch may be, for a type of conversions."""
-
-    conversion_type: str
-    """Empty: every type that has none of its own."""
-    lookback: Lookback
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +34,8 @@ class ReportQuestion:
     models: tuple[AskedModel, ...]
     limit: int
     """Of rows."""
+    settings_version: int = 0
+    """Of what filled in the rest; 0: nobody's."""
 
 
 @dataclass(frozen=True, slots=True)

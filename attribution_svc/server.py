@@ -95,7 +95,11 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Attr
             keeping_conversions(store.conversions, capture, Credentials(mesh, SERVICE), tokens)
         )
         server.add(lambda s: conversion_service_pb2_grpc.add_ConversionServiceServicer_to_server(conversions, s))
-        models = ModelServicer(CreditReports(JourneyStream(analytics, Credentials(mesh, SERVICE))))
+        models = ModelServicer(
+            CreditReports(JourneyStream(analytics, Credentials(mesh, SERVICE))),
+            store.model_settings,
+            clock=SystemClock(),
+        )
         server.add(lambda s: model_service_pb2_grpc.add_ModelServiceServicer_to_server(models, s))
         webhooks = await stack.enter_async_context(running_webhooks(mesh, settings, store.database, NoClicks(), tokens))
         server.add(lambda s: webhook_service_pb2_grpc.add_WebhookServiceServicer_to_server(webhooks, s))

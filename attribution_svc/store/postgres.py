@@ -14,6 +14,7 @@ from attribution_svc.history import CampaignVersion, no_such_version
 from attribution_svc.store import Position, Routing
 from attribution_svc.store.claims import PostgresClaimStore, order_claim
 from attribution_svc.store.conversions import PostgresConversionStore
+from attribution_svc.store.model_settings import PostgresModelSettingsStore
 from attribution_svc.store.usage import PostgresUsageStore
 from svc_runtime.errors import AlreadyExistsError
 from svc_runtime.logs import get_logger
@@ -125,6 +126,11 @@ class PostgresCampaignStore:
     def usage(self) -> PostgresUsageStore:
         """The counts against caps, in the same database."""
         return PostgresUsageStore(self._database)
+
+    @property
+    def model_settings(self) -> PostgresModelSettingsStore:
+        """The settings of the attribution models, in the same database."""
+        return PostgresModelSettingsStore(self._database)
 
     @property
     def claims(self) -> PostgresClaimStore:

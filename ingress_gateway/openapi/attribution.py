@@ -9,6 +9,9 @@ from ingress_gateway.openapi.attribution_report import MODELS_EXAMPLE as _MODELS
 from ingress_gateway.openapi.attribution_report import OWN as _OWN
 from ingress_gateway.openapi.attribution_report import REPORT_EXAMPLE as _REPORT_EXAMPLE
 from ingress_gateway.openapi.attribution_report import SCHEMAS as REPORT_SCHEMAS
+from ingress_gateway.openapi.attribution_report import SETTINGS_ASKED as _SETTINGS_ASKED
+from ingress_gateway.openapi.attribution_report import SETTINGS_EXAMPLE as _SETTINGS_EXAMPLE
+from ingress_gateway.openapi.attribution_report import SETTINGS_MEMBERS as _SETTINGS_MEMBERS
 from ingress_gateway.openapi.attribution_report import table_answer as _answer
 from ingress_gateway.openapi.parts import (
     Json,
@@ -149,5 +152,34 @@ PATHS: Json = {
             "With the parameters that each takes: docs/models.md.",
             answers={"200": json_answer("The models.", ref("AttributionModels"), _MODELS_EXAMPLE)},
         )
+    },
+    "/api/v1/attribution/settings": {
+        "get": api(
+            "analytics:read",
+            "get_attribution_settings",
+            TAG,
+            "Get the models and look-backs that hold",
+            "Where a question names none. By organisation and type of conversions, in versions.",
+            parameters=[
+                query(
+                    "version",
+                    {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
+                    "An earlier version; the one that holds.",
+                )
+            ],
+            answers={"200": json_answer("The settings.", ref("AttributionSettings"), _SETTINGS_EXAMPLE)},
+            problems=("NotFound",),
+        ),
+        "put": api(
+            "analytics:write",
+            "put_attribution_settings",
+            TAG,
+            "Let other models and look-backs hold",
+            "From now on, for all of history: reports are readings, nothing that is stored changes, and every earlier "
+            "version can be asked for. Idempotent.",
+            body=json_body(wish("What is to hold.", _SETTINGS_MEMBERS, "types"), _SETTINGS_ASKED),
+            answers={"200": json_answer("The settings.", ref("AttributionSettings"), _SETTINGS_EXAMPLE)},
+            problems=("Conflict",),
+        ),
     },
 }

@@ -1,7 +1,7 @@
 """Attribution over all visitors: its parameters, its answer and the models."""
 
 from ingress_gateway.openapi.analytics_parts import FLAG, INFO, SLICE, TEXT, WORDS
-from ingress_gateway.openapi.parts import Json, answer, listing, number, record, ref, text
+from ingress_gateway.openapi.parts import Json, answer, instant, listing, number, record, ref, text
 
 _NUMBER: Json = {"type": "number"}
 _NULLABLE_NUMBER: Json = {"type": ["number", "null"]}
@@ -13,6 +13,10 @@ OWN: dict[str, tuple[str, Json]] = {
     "lookback_days": ("The look-back as a number of days.", _NUMBER),
     "same_session": ("`true`: only touches of the session that converted.", FLAG),
     "limit": ("Rows wanted, 100 where none is given.", {"type": "integer", "minimum": 1, "maximum": 10_000}),
+    "settings_version": (
+        "Version of the organisation's settings that fills in what is not given; the one that holds.",
+        {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
+    ),
 }
 """Beside those that one visitor has too, and the slice."""
 _MODELS: Json = listing(
@@ -94,7 +98,37 @@ SCHEMAS: Json = {
             "conversions": number("Conversions."),
             "revenue": _MONEY,
             "lookbacks": listing(_LOOKBACK, "The look-backs that were applied."),
+            "settings_version": number("Version of the settings that filled in what was not given; 0: there are none."),
             "info": ref("ResultInfo"),
+        },
+    ),
+    "AttributionSettings": record(
+        "What holds where a question names nothing: a reading, over all of history.",
+        {
+            "version": number("Rises with every change; 0: nobody has set anything."),
+            "types": listing(
+                record(
+                    "What holds for a type of conversions.",
+                    {
+                        "type": text("The type; empty: every type that has none of its own."),
+                        "lookback_days": {**_NULLABLE_NUMBER, "description": "Null: as of the empty type, or any age."},
+                        "same_session": {
+                            "type": "boolean",
+                            "description": "Only touches of the session that converted.",
+                        },
+                        "model": {
+                            "anyOf": [
+                                record("A model.", {"model": text("Its name."), "parameters": _PARAMETERS}),
+                                {"type": "null"},
+                            ],
+                            "description": "Null: as of the empty type.",
+                        },
+                    },
+                ),
+                "By type.",
+            ),
+            "actor": text("Who made this version."),
+            "create_time": instant("When.", is_nullable=True),
         },
     ),
     "AttributionModels": record(
@@ -152,7 +186,36 @@ REPORT_EXAMPLE: Json = {
     "conversions": 9,
     "revenue": 769.99,
     "lookbacks": [{"type": "", "days": 30.0, "same_session": False}],
+    "settings_version": 0,
     "info": {**INFO, "sources": []},
+}
+SETTINGS_EXAMPLE: Json = {
+    "version": 3,
+    "types": [
+        {
+            "type": "lead",
+            "lookback_days": 7.5,
+            "same_session": False,
+            "model": {"model": "time_decay", "parameters": {"half_life_days": 1.0, "direct_weight": 1.0}},
+        },
+    ],
+    "actor": "key:key_1",
+    "create_time": "2026-11-03T10:00:00Z",
+}
+SETTINGS_ASKED: Json = {
+    "types": [
+        {"type": "", "lookback_days": 30, "model": "linear"},
+        {"type": "lead", "lookback_days": 7.5, "model": {"model": "time_decay", "half_life_days": 1}},
+    ]
+}
+SETTINGS_MEMBERS: Json = {
+    "types": listing(
+        {"type": "object"},
+        "Objects with `type` (empty: every type that has none of its own), `lookback_days`, `same_session` and `model` "
+        "(a name, or an object with the model's parameters). What is left out is as of the empty type; there 30 days "
+        "and `last_touch`.",
+    ),
+    "expected_version": number("The version that you have seen; the call fails where another one holds."),
 }
 MODELS_EXAMPLE: Json = {
     "models": [

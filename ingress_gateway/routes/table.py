@@ -2,6 +2,7 @@
 
 from ingress_gateway.app import Handler, HttpRoute
 from ingress_gateway.routes import (
+    attribution_settings,
     audit,
     campaign_versions,
     campaigns,
@@ -74,6 +75,8 @@ def routes() -> list[HttpRoute]:
         *_asked("paths", behavior.paths),
         *_asked("attribution", attribution.attribution),
         HttpRoute(_READ, "/api/v1/attribution/models", attribution_report.models),
+        HttpRoute(_READ, "/api/v1/attribution/settings", attribution_settings.get_settings),
+        HttpRoute(("PUT",), "/api/v1/attribution/settings", attribution_settings.put_settings),
         HttpRoute(("POST",), "/api/v1/query", query.query),
         HttpRoute(_READ, "/api/v1/query/schema", query.query_schema),
         HttpRoute(_READ, "/api/v1/mappings", mappings.list_mappings),

@@ -15,7 +15,7 @@ from ingress_gateway.accept import chosen
 from ingress_gateway.answer import JSON, Answer, Preset
 from ingress_gateway.calls import ApiCall
 from ingress_gateway.gateway import Call
-from ingress_gateway.given import shown_value
+from ingress_gateway.given import Given, shown_value
 from ingress_gateway.responses import respond, respond_json
 from ingress_gateway.routes.analytics.asking import LONGEST_BODY_BYTES, SCOPE, in_their_names
 from ingress_gateway.routes.analytics.numbers import Json, amount, info_of
@@ -85,6 +85,7 @@ def _read(query: bytes, body: bytes | None) -> tuple[pb.QueryAttributionRequest,
             conversion_types=asked.words("type"),
             lookbacks=lookbacks(asked),
             limit=asked.number("limit", 1, MOST_ROWS) or 0,
+            settings_version=asked.number("settings_version", 1, 2**31 - 1) or 0,
         )
         return request, asked.choice("format", _FORMATS)
 
@@ -107,7 +108,7 @@ def _listed_models(asked: Question) -> list[pb.ModelChoice]:
     if listed is not None and not isinstance(listed, list):
         asked.refuse("models", 'must be a list of names, or of objects such as {"model": "time_decay", …}')
         return []
-    return [_listed(asked, value, f"models[{at}]") for at, value in enumerate(listed or ())]
+    return [listed_model(asked, value, f"models[{at}]") for at, value in enumerate(listed or ())]
 
 
 _EVERY = tuple(name for names in PARAMETERS.values() for name in names)
@@ -123,7 +124,8 @@ def _plain(asked: Question, name: str) -> str | float | bool | None:
         return text
 
 
-def _listed(asked: Question, value: Any, path: str) -> pb.ModelChoice:
+def listed_model(asked: Given, value: Any, path: str) -> pb.ModelChoice:
+    """Return a model that a body names; ``path`` is its name in a refusal."""
     if isinstance(value, str):
         return _choice(value, {})
     if isinstance(value, dict) and isinstance(value.get("model"), str):
@@ -216,6 +218,7 @@ def _view(answer: pb.QueryAttributionResponse) -> Json:
         "conversions": answer.conversion_count,
         "revenue": amount(answer.value_micros),
         "lookbacks": [lookback_view(lookback) for lookback in answer.lookbacks],
+        "settings_version": answer.settings_version,
         "info": info_of(answer.info),
     }
 

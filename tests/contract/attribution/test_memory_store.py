@@ -2,9 +2,12 @@
 
 import pytest
 
+from attribution_svc.model_settings import ModelSettingsStore
 from attribution_svc.store import CampaignStore, UsageStore
 from tests.contract.attribution.claim_contract import ClaimStoreContract
+from tests.contract.attribution.memory_settings import MemoryModelSettingsStore
 from tests.contract.attribution.memory_store import MemoryCampaignStore, MemoryUsageStore
+from tests.contract.attribution.settings_contract import ModelSettingsStoreContract
 from tests.contract.attribution.store_contract import CampaignStoreContract
 from tests.contract.attribution.usage_contract import UsageStoreContract
 
@@ -25,3 +28,12 @@ class TestMemoryUsageStore(UsageStoreContract):
     def usage(self) -> UsageStore:
         """An empty one."""
         return MemoryUsageStore()
+
+
+class TestMemoryModelSettingsStore(ModelSettingsStoreContract):
+    """In memory."""
+
+    @pytest.fixture
+    def settings(self) -> ModelSettingsStore:
+        """An empty one."""
+        return MemoryModelSettingsStore()

@@ -21,8 +21,10 @@ from ingress_gateway.gateway import Gateway
 from ingress_gateway.openapi.document import openapi_document
 from ingress_gateway.server import build, serve
 from ingress_gateway.settings import GatewaySettings
+from svc_runtime.clock import SystemClock
 from svc_runtime.grpc_server import GrpcServer
 from svc_runtime.settings import MeshSettings, TelemetrySettings
+from tests.contract.attribution.memory_settings import MemoryModelSettingsStore
 from tests.contract.gateway_api.description import Description
 from tests.contract.gateway_api.fake_analytics import FakeAnalytics
 from tests.contract.gateway_api.fake_conversions import FakeConversions
@@ -131,6 +133,10 @@ class Mesh:
         """Send a POST."""
         return await self.call("POST", path, json=json, **more)
 
+    async def put(self, path: str, json: Any = None, **more: Any) -> Answer:
+        """Send a PUT."""
+        return await self.call("PUT", path, json=json, **more)
+
     async def patch(self, path: str, json: Any = None, **more: Any) -> Answer:
         """Send a PATCH."""
         return await self.call("PATCH", path, json=json, **more)
@@ -146,10 +152,12 @@ async def running_mesh(
     journeys = FakeJourneys()
     furnish(attribution, warden, capture, projection, analytics)
 
+    models = ModelServicer(CreditReports(journeys), MemoryModelSettingsStore(), clock=SystemClock())
+
     def serve_attribution(server: Any) -> None:
         add_AttributionServiceServicer_to_server(attribution, server)
         add_ConversionServiceServicer_to_server(conversions, server)
-        add_ModelServiceServicer_to_server(ModelServicer(CreditReports(journeys)), server)
+        add_ModelServiceServicer_to_server(models, server)
 
     def serve_reading(server: Any) -> None:
         add_ProjectionServiceServicer_to_server(projection, server)

@@ -159,3 +159,60 @@ async def test_models_are_listed_with_the_parameters_that_the_gateway_takes(mesh
     assert {name: parameters for name, parameters in listed.items() if parameters} == dict(PARAMETERS)
     assert listed.keys() == KINDS.keys()
     assert [model["model"] for model in answer.json["models"] if not model["is_additive"]] == ["participation"]
+
+
+SETTINGS = "/api/v1/attribution/settings"
+
+
+async def test_settings_fill_in_what_a_question_does_not_say_and_stay_askable(mesh: Mesh) -> None:
+    first = await mesh.put(SETTINGS, {"types": [{"type": "", "lookback_days": 90, "model": "linear"}]})
+    lead = {"type": "lead", "same_session": True, "model": {"model": "time_decay", "half_life_days": 1}}
+    second = await mesh.put(SETTINGS, {"types": [lead], "expected_version": first.json["version"]})
+    assert second.json["version"] == first.json["version"] + 1
+    assert second.json["types"] == [
+        {
+            "type": "lead",
+            "lookback_days": None,
+            "same_session": True,
+            "model": {"model": "time_decay", "parameters": {"direct_weight": 1.0, "half_life_days": 1.0}},
+        }
+    ]
+    assert (await mesh.get(SETTINGS)).json == second.json
+    assert (await mesh.get(f"{SETTINGS}?version={first.json['version']}")).json == first.json
+    leads = (await mesh.get(f"{PATH}?type=lead")).json
+    assert (leads["models"][0]["model"], leads["settings_version"]) == ("time_decay", second.json["version"])
+    assert leads["lookbacks"] == [
+        {"type": "", "days": 30.0, "same_session": False},
+        {"type": "lead", "days": None, "same_session": True},
+    ]
+    before = (await mesh.get(f"{PATH}?settings_version={first.json['version']}")).json
+    assert before["models"][0]["model"] == "linear"
+    assert before["lookbacks"] == [{"type": "", "days": 90.0, "same_session": False}]
+    assert (await mesh.get(f"{PATH}?settings_version=999")).status == 404
+
+
+async def test_settings_of_a_version_that_is_over_are_not_replaced(mesh: Mesh) -> None:
+    answer = await mesh.put(SETTINGS, {"types": [], "expected_version": 999})
+    assert (answer.status, answer.reason) == (409, "FAILED_PRECONDITION")
+
+
+async def test_everything_that_is_wrong_with_settings_is_told(mesh: Mesh) -> None:
+    types = [
+        {"type": "lead", "lookback_days": 0},
+        {"type": "sale", "model": {"model": "time_decay", "half_life_days": -1}},
+        {"type": "sale", "model": 7},
+        {"typ": "x"},
+        "lead",
+    ]
+    answer = await mesh.put(SETTINGS, {"types": types})
+    assert (answer.status, list(answer.violations)) == (
+        400,
+        ["types[0].lookback_days", "types[2].model", "types[3].typ", "types[4]"],
+    )
+    answer = await mesh.put(SETTINGS, {"types": types[1:2] * 2})
+    assert list(answer.violations) == [
+        "types[0].model.parameters.half_life_days",
+        "types[1].model.parameters.half_life_days",
+        "types[1].conversion_type",
+    ]
+    assert (await mesh.put(SETTINGS, {"types": []}, key=key_without("analytics:write"))).status == 403

@@ -9,10 +9,12 @@ import asyncpg
 import pytest
 
 from attribution_svc.campaign import CampaignChange, CampaignStatus, plain_definition
+from attribution_svc.model_settings import ModelSettingsStore
 from attribution_svc.store import CampaignStore, UsageStore
 from attribution_svc.store.postgres import PostgresCampaignStore
 from attribution_svc.usage import Usage
 from tests.contract.attribution.claim_contract import ClaimStoreContract
+from tests.contract.attribution.settings_contract import ModelSettingsStoreContract
 from tests.contract.attribution.store_contract import NOW, CampaignStoreContract, changing, make, routed
 from tests.contract.attribution.usage_contract import UNIQUES, UsageStoreContract, clicks, told
 from tests.postgres import PostgresServer
@@ -28,6 +30,16 @@ class TestPostgresCampaignStore(CampaignStoreContract, ClaimStoreContract):
         """An empty one."""
         async with PostgresCampaignStore.open(dsn) as store:
             yield store
+
+
+class TestPostgresModelSettingsStore(ModelSettingsStoreContract):
+    """In PostgreSQL."""
+
+    @pytest.fixture
+    async def settings(self, dsn: str) -> AsyncIterator[ModelSettingsStore]:
+        """An empty one."""
+        async with PostgresCampaignStore.open(dsn) as store:
+            yield store.model_settings
 
 
 class TestPostgresUsageStore(UsageStoreContract):

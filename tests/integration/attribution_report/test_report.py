@@ -31,6 +31,7 @@ from svc_runtime.grpc_server import GrpcServer
 from svc_runtime.mesh_token import Caller, CallerKind
 from svc_runtime.rpc_status import error_from_rpc
 from svc_runtime.settings import MeshSettings
+from tests.contract.attribution.memory_settings import MemoryModelSettingsStore
 from tests.integration.analytics.behavior.conftest import at
 from tests.integration.analytics.behavior.test_exports import SPEC as EXPORT
 from tests.integration.analytics.behavior.test_exports import Act, act, acts, insert, reference, sale
@@ -95,7 +96,9 @@ async def asked(opened: "tuple[Dsn, Client]") -> AsyncIterator[Asked]:
         analytics.add(lambda s: journey_service_pb2_grpc.add_JourneyServiceServicer_to_server(journeys, s))
         port = await analytics.start("127.0.0.1:0")
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as behind:
-            servicer = ModelServicer(CreditReports(JourneyStream(behind, CREDENTIALS)))
+            servicer = ModelServicer(
+                CreditReports(JourneyStream(behind, CREDENTIALS)), MemoryModelSettingsStore(), clock=StandingClock()
+            )
             attribution.add(lambda s: model_service_pb2_grpc.add_ModelServiceServicer_to_server(servicer, s))
             port = await attribution.start("127.0.0.1:0")
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

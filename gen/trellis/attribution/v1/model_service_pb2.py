@@ -24,11 +24,12 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from trellis.analytics.v1 import report_pb2 as trellis_dot_analytics_dot_v1_dot_report__pb2
 from trellis.type.v1 import access_pb2 as trellis_dot_type_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*trellis/attribution/v1/model_service.proto\x12\x16trellis.attribution.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a!trellis/analytics/v1/report.proto\x1a\x1ctrellis/type/v1/access.proto\"\xb0\x01\n\x0bModelChoice\x12\r\n\x05model\x18\x01 \x01(\t\x12G\n\nparameters\x18\x02 \x03(\x0b\x32\x33.trellis.attribution.v1.ModelChoice.ParametersEntry\x1aI\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x05value\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value:\x02\x38\x01\"i\n\x08Lookback\x12\x17\n\x0f\x63onversion_type\x18\x01 \x01(\t\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0fis_same_session\x18\x03 \x01(\x08\"\xeb\x01\n\x17QueryAttributionRequest\x12*\n\x05slice\x18\x01 \x01(\x0b\x32\x1b.trellis.analytics.v1.Slice\x12\x33\n\x06models\x18\x02 \x03(\x0b\x32#.trellis.attribution.v1.ModelChoice\x12\x11\n\tdimension\x18\x03 \x01(\t\x12\x18\n\x10\x63onversion_types\x18\x04 \x03(\t\x12\x33\n\tlookbacks\x18\x05 \x03(\x0b\x32 .trellis.attribution.v1.Lookback\x12\r\n\x05limit\x18\x06 \x01(\r\"\x96\x03\n\x18QueryAttributionResponse\x12\x34\n\x06models\x18\x01 \x03(\x0b\x32$.trellis.attribution.v1.AppliedModel\x12\x34\n\x04rows\x18\x02 \x03(\x0b\x32&.trellis.attribution.v1.AttributionRow\x12\x34\n\x04rest\x18\x03 \x01(\x0b\x32&.trellis.attribution.v1.AttributionRow\x12\x30\n\x06nobody\x18\x04 \x03(\x0b\x32 .trellis.attribution.v1.Credited\x12\x18\n\x10\x63onversion_count\x18\x05 \x01(\x04\x12\x14\n\x0cvalue_micros\x18\x06 \x01(\x12\x12\x33\n\tlookbacks\x18\x07 \x03(\x0b\x32 .trellis.attribution.v1.Lookback\x12\x11\n\tdimension\x18\x08 \x01(\t\x12.\n\x04info\x18\t \x01(\x0b\x32 .trellis.analytics.v1.ResultInfo\"{\n\x0c\x41ppliedModel\x12\x33\n\x06\x63hoice\x18\x01 \x01(\x0b\x32#.trellis.attribution.v1.ModelChoice\x12\r\n\x05title\x18\x02 \x01(\t\x12\x13\n\x0bis_additive\x18\x03 \x01(\x08\x12\x12\n\nis_learned\x18\x04 \x01(\x08\"\xa3\x01\n\x0e\x41ttributionRow\x12\r\n\x05value\x18\x01 \x01(\t\x12\x31\n\x07\x63redits\x18\x02 \x03(\x0b\x32 .trellis.attribution.v1.Credited\x12\x18\n\x10last_touch_count\x18\x03 \x01(\x04\x12\x16\n\x0e\x61ssisted_count\x18\x04 \x01(\x04\x12\x1d\n\x15\x61ssisted_value_micros\x18\x05 \x01(\x12\"z\n\x08\x43redited\x12\x18\n\x10\x63onversion_count\x18\x01 \x01(\x01\x12\x14\n\x0cvalue_micros\x18\x02 \x01(\x12\x12#\n\x16\x63onversion_count_error\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x19\n\x17_conversion_count_error\"\x13\n\x11ListModelsRequest\"C\n\x12ListModelsResponse\x12-\n\x06models\x18\x01 \x03(\x0b\x32\x1d.trellis.attribution.v1.Model\"\x8a\x01\n\x05Model\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12:\n\nparameters\x18\x03 \x03(\x0b\x32&.trellis.attribution.v1.ModelParameter\x12\x13\n\x0bis_additive\x18\x04 \x01(\x08\x12\x12\n\nis_learned\x18\x05 \x01(\x08\"\xad\x01\n\x0eModelParameter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12-\n\rdefault_value\x18\x03 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x12\n\x05least\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04most\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07\x63hoices\x18\x06 \x03(\tB\x08\n\x06_leastB\x07\n\x05_most2\x9b\x02\n\x0cModelService\x12\x8d\x01\n\x10QueryAttribution\x12/.trellis.attribution.v1.QueryAttributionRequest\x1a\x30.trellis.attribution.v1.QueryAttributionResponse\"\x16\x8a\xb5\x18\x12\x08\x03\x12\x0e\x61nalytics:read\x12{\n\nListModels\x12).trellis.attribution.v1.ListModelsRequest\x1a*.trellis.attribution.v1.ListModelsResponse\"\x16\x8a\xb5\x18\x12\x08\x03\x12\x0e\x61nalytics:readb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*trellis/attribution/v1/model_service.proto\x12\x16trellis.attribution.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!trellis/analytics/v1/report.proto\x1a\x1ctrellis/type/v1/access.proto\"\xb0\x01\n\x0bModelChoice\x12\r\n\x05model\x18\x01 \x01(\t\x12G\n\nparameters\x18\x02 \x03(\x0b\x32\x33.trellis.attribution.v1.ModelChoice.ParametersEntry\x1aI\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x05value\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value:\x02\x38\x01\"i\n\x08Lookback\x12\x17\n\x0f\x63onversion_type\x18\x01 \x01(\t\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0fis_same_session\x18\x03 \x01(\x08\"\x85\x02\n\x17QueryAttributionRequest\x12*\n\x05slice\x18\x01 \x01(\x0b\x32\x1b.trellis.analytics.v1.Slice\x12\x33\n\x06models\x18\x02 \x03(\x0b\x32#.trellis.attribution.v1.ModelChoice\x12\x11\n\tdimension\x18\x03 \x01(\t\x12\x18\n\x10\x63onversion_types\x18\x04 \x03(\t\x12\x33\n\tlookbacks\x18\x05 \x03(\x0b\x32 .trellis.attribution.v1.Lookback\x12\r\n\x05limit\x18\x06 \x01(\r\x12\x18\n\x10settings_version\x18\x07 \x01(\r\"\xb0\x03\n\x18QueryAttributionResponse\x12\x34\n\x06models\x18\x01 \x03(\x0b\x32$.trellis.attribution.v1.AppliedModel\x12\x34\n\x04rows\x18\x02 \x03(\x0b\x32&.trellis.attribution.v1.AttributionRow\x12\x34\n\x04rest\x18\x03 \x01(\x0b\x32&.trellis.attribution.v1.AttributionRow\x12\x30\n\x06nobody\x18\x04 \x03(\x0b\x32 .trellis.attribution.v1.Credited\x12\x18\n\x10\x63onversion_count\x18\x05 \x01(\x04\x12\x14\n\x0cvalue_micros\x18\x06 \x01(\x12\x12\x33\n\tlookbacks\x18\x07 \x03(\x0b\x32 .trellis.attribution.v1.Lookback\x12\x11\n\tdimension\x18\x08 \x01(\t\x12.\n\x04info\x18\t \x01(\x0b\x32 .trellis.analytics.v1.ResultInfo\x12\x18\n\x10settings_version\x18\n \x01(\r\"{\n\x0c\x41ppliedModel\x12\x33\n\x06\x63hoice\x18\x01 \x01(\x0b\x32#.trellis.attribution.v1.ModelChoice\x12\r\n\x05title\x18\x02 \x01(\t\x12\x13\n\x0bis_additive\x18\x03 \x01(\x08\x12\x12\n\nis_learned\x18\x04 \x01(\x08\"\xa3\x01\n\x0e\x41ttributionRow\x12\r\n\x05value\x18\x01 \x01(\t\x12\x31\n\x07\x63redits\x18\x02 \x03(\x0b\x32 .trellis.attribution.v1.Credited\x12\x18\n\x10last_touch_count\x18\x03 \x01(\x04\x12\x16\n\x0e\x61ssisted_count\x18\x04 \x01(\x04\x12\x1d\n\x15\x61ssisted_value_micros\x18\x05 \x01(\x12\"z\n\x08\x43redited\x12\x18\n\x10\x63onversion_count\x18\x01 \x01(\x01\x12\x14\n\x0cvalue_micros\x18\x02 \x01(\x12\x12#\n\x16\x63onversion_count_error\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x19\n\x17_conversion_count_error\"\x13\n\x11ListModelsRequest\"C\n\x12ListModelsResponse\x12-\n\x06models\x18\x01 \x03(\x0b\x32\x1d.trellis.attribution.v1.Model\"\x8a\x01\n\x05Model\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12:\n\nparameters\x18\x03 \x03(\x0b\x32&.trellis.attribution.v1.ModelParameter\x12\x13\n\x0bis_additive\x18\x04 \x01(\x08\x12\x12\n\nis_learned\x18\x05 \x01(\x08\"\xad\x01\n\x0eModelParameter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12-\n\rdefault_value\x18\x03 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x12\n\x05least\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04most\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07\x63hoices\x18\x06 \x03(\tB\x08\n\x06_leastB\x07\n\x05_most\"\x8e\x01\n\x0bTypeSetting\x12\x17\n\x0f\x63onversion_type\x18\x01 \x01(\t\x12\x32\n\x08lookback\x18\x02 \x01(\x0b\x32 .trellis.attribution.v1.Lookback\x12\x32\n\x05model\x18\x03 \x01(\x0b\x32#.trellis.attribution.v1.ModelChoice\"\x94\x01\n\rModelSettings\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x32\n\x05types\x18\x02 \x03(\x0b\x32#.trellis.attribution.v1.TypeSetting\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"*\n\x17GetModelSettingsRequest\x12\x0f\n\x07version\x18\x01 \x01(\r\"S\n\x18GetModelSettingsResponse\x12\x37\n\x08settings\x18\x01 \x01(\x0b\x32%.trellis.attribution.v1.ModelSettings\"\x81\x01\n\x17PutModelSettingsRequest\x12\x32\n\x05types\x18\x01 \x03(\x0b\x32#.trellis.attribution.v1.TypeSetting\x12\x1d\n\x10\x65xpected_version\x18\x02 \x01(\rH\x00\x88\x01\x01\x42\x13\n\x11_expected_version\"S\n\x18PutModelSettingsResponse\x12\x37\n\x08settings\x18\x01 \x01(\x0b\x32%.trellis.attribution.v1.ModelSettings2\xbc\x04\n\x0cModelService\x12\x8d\x01\n\x10QueryAttribution\x12/.trellis.attribution.v1.QueryAttributionRequest\x1a\x30.trellis.attribution.v1.QueryAttributionResponse\"\x16\x8a\xb5\x18\x12\x08\x03\x12\x0e\x61nalytics:read\x12{\n\nListModels\x12).trellis.attribution.v1.ListModelsRequest\x1a*.trellis.attribution.v1.ListModelsResponse\"\x16\x8a\xb5\x18\x12\x08\x03\x12\x0e\x61nalytics:read\x12\x8d\x01\n\x10GetModelSettings\x12/.trellis.attribution.v1.GetModelSettingsRequest\x1a\x30.trellis.attribution.v1.GetModelSettingsResponse\"\x16\x8a\xb5\x18\x12\x08\x03\x12\x0e\x61nalytics:read\x12\x8e\x01\n\x10PutModelSettings\x12/.trellis.attribution.v1.PutModelSettingsRequest\x1a\x30.trellis.attribution.v1.PutModelSettingsResponse\"\x17\x8a\xb5\x18\x13\x08\x03\x12\x0f\x61nalytics:writeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,30 +42,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELSERVICE'].methods_by_name['QueryAttribution']._serialized_options = b'\212\265\030\022\010\003\022\016analytics:read'
   _globals['_MODELSERVICE'].methods_by_name['ListModels']._loaded_options = None
   _globals['_MODELSERVICE'].methods_by_name['ListModels']._serialized_options = b'\212\265\030\022\010\003\022\016analytics:read'
-  _globals['_MODELCHOICE']._serialized_start=198
-  _globals['_MODELCHOICE']._serialized_end=374
-  _globals['_MODELCHOICE_PARAMETERSENTRY']._serialized_start=301
-  _globals['_MODELCHOICE_PARAMETERSENTRY']._serialized_end=374
-  _globals['_LOOKBACK']._serialized_start=376
-  _globals['_LOOKBACK']._serialized_end=481
-  _globals['_QUERYATTRIBUTIONREQUEST']._serialized_start=484
-  _globals['_QUERYATTRIBUTIONREQUEST']._serialized_end=719
-  _globals['_QUERYATTRIBUTIONRESPONSE']._serialized_start=722
-  _globals['_QUERYATTRIBUTIONRESPONSE']._serialized_end=1128
-  _globals['_APPLIEDMODEL']._serialized_start=1130
-  _globals['_APPLIEDMODEL']._serialized_end=1253
-  _globals['_ATTRIBUTIONROW']._serialized_start=1256
-  _globals['_ATTRIBUTIONROW']._serialized_end=1419
-  _globals['_CREDITED']._serialized_start=1421
-  _globals['_CREDITED']._serialized_end=1543
-  _globals['_LISTMODELSREQUEST']._serialized_start=1545
-  _globals['_LISTMODELSREQUEST']._serialized_end=1564
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1566
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1633
-  _globals['_MODEL']._serialized_start=1636
-  _globals['_MODEL']._serialized_end=1774
-  _globals['_MODELPARAMETER']._serialized_start=1777
-  _globals['_MODELPARAMETER']._serialized_end=1950
-  _globals['_MODELSERVICE']._serialized_start=1953
-  _globals['_MODELSERVICE']._serialized_end=2236
+  _globals['_MODELSERVICE'].methods_by_name['GetModelSettings']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['GetModelSettings']._serialized_options = b'\212\265\030\022\010\003\022\016analytics:read'
+  _globals['_MODELSERVICE'].methods_by_name['PutModelSettings']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['PutModelSettings']._serialized_options = b'\212\265\030\023\010\003\022\017analytics:write'
+  _globals['_MODELCHOICE']._serialized_start=231
+  _globals['_MODELCHOICE']._serialized_end=407
+  _globals['_MODELCHOICE_PARAMETERSENTRY']._serialized_start=334
+  _globals['_MODELCHOICE_PARAMETERSENTRY']._serialized_end=407
+  _globals['_LOOKBACK']._serialized_start=409
+  _globals['_LOOKBACK']._serialized_end=514
+  _globals['_QUERYATTRIBUTIONREQUEST']._serialized_start=517
+  _globals['_QUERYATTRIBUTIONREQUEST']._serialized_end=778
+  _globals['_QUERYATTRIBUTIONRESPONSE']._serialized_start=781
+  _globals['_QUERYATTRIBUTIONRESPONSE']._serialized_end=1213
+  _globals['_APPLIEDMODEL']._serialized_start=1215
+  _globals['_APPLIEDMODEL']._serialized_end=1338
+  _globals['_ATTRIBUTIONROW']._serialized_start=1341
+  _globals['_ATTRIBUTIONROW']._serialized_end=1504
+  _globals['_CREDITED']._serialized_start=1506
+  _globals['_CREDITED']._serialized_end=1628
+  _globals['_LISTMODELSREQUEST']._serialized_start=1630
+  _globals['_LISTMODELSREQUEST']._serialized_end=1649
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1651
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1718
+  _globals['_MODEL']._serialized_start=1721
+  _globals['_MODEL']._serialized_end=1859
+  _globals['_MODELPARAMETER']._serialized_start=1862
+  _globals['_MODELPARAMETER']._serialized_end=2035
+  _globals['_TYPESETTING']._serialized_start=2038
+  _globals['_TYPESETTING']._serialized_end=2180
+  _globals['_MODELSETTINGS']._serialized_start=2183
+  _globals['_MODELSETTINGS']._serialized_end=2331
+  _globals['_GETMODELSETTINGSREQUEST']._serialized_start=2333
+  _globals['_GETMODELSETTINGSREQUEST']._serialized_end=2375
+  _globals['_GETMODELSETTINGSRESPONSE']._serialized_start=2377
+  _globals['_GETMODELSETTINGSRESPONSE']._serialized_end=2460
+  _globals['_PUTMODELSETTINGSREQUEST']._serialized_start=2463
+  _globals['_PUTMODELSETTINGSREQUEST']._serialized_end=2592
+  _globals['_PUTMODELSETTINGSRESPONSE']._serialized_start=2594
+  _globals['_PUTMODELSETTINGSRESPONSE']._serialized_end=2677
+  _globals['_MODELSERVICE']._serialized_start=2680
+  _globals['_MODELSERVICE']._serialized_end=3252
 # @@protoc_insertion_point(module_scope)

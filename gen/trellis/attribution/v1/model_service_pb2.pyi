@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from trellis.analytics.v1 import report_pb2 as _report_pb2
 import builtins as _builtins
@@ -114,12 +115,15 @@ class QueryAttributionRequest(_message.Message):
     CONVERSION_TYPES_FIELD_NUMBER: _builtins.int
     LOOKBACKS_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    SETTINGS_VERSION_FIELD_NUMBER: _builtins.int
     dimension: _builtins.str
     """What is credited: `source`, `medium`, `channel`, `campaign_id`, or any other dimension of the reports; empty:
     `channel`.
     """
     limit: _builtins.int
     """Rows wanted, the most credited by the first model first, the rest of them summed up; 0: 100; at most 10,000."""
+    settings_version: _builtins.int
+    """Version of the organisation's settings that fills in what is not given; 0: the one that holds."""
     @_builtins.property
     def slice(self) -> _report_pb2.Slice:
         """Which conversions. Its filters say nothing about the touches; bots are left out of both, unless it includes them. A
@@ -128,7 +132,7 @@ class QueryAttributionRequest(_message.Message):
 
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelChoice]:
-        """1 to 16 models, each once with the same parameters; empty: the default one."""
+        """1 to 16 models, each once with the same parameters; empty: that of the settings, of the type where one is asked for."""
 
     @_builtins.property
     def conversion_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -136,7 +140,7 @@ class QueryAttributionRequest(_message.Message):
 
     @_builtins.property
     def lookbacks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lookback]:
-        """In the place of the organisation's own; at most 101."""
+        """In the place of those of the settings; at most 101."""
 
     def __init__(
         self,
@@ -147,10 +151,11 @@ class QueryAttributionRequest(_message.Message):
         conversion_types: _abc.Iterable[_builtins.str] | None = ...,
         lookbacks: _abc.Iterable[Global___Lookback] | None = ...,
         limit: _builtins.int = ...,
+        settings_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["slice", b"slice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversion_types", b"conversion_types", "dimension", b"dimension", "limit", b"limit", "lookbacks", b"lookbacks", "models", b"models", "slice", b"slice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversion_types", b"conversion_types", "dimension", b"dimension", "limit", b"limit", "lookbacks", b"lookbacks", "models", b"models", "settings_version", b"settings_version", "slice", b"slice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -171,12 +176,15 @@ class QueryAttributionResponse(_message.Message):
     LOOKBACKS_FIELD_NUMBER: _builtins.int
     DIMENSION_FIELD_NUMBER: _builtins.int
     INFO_FIELD_NUMBER: _builtins.int
+    SETTINGS_VERSION_FIELD_NUMBER: _builtins.int
     conversion_count: _builtins.int
     """Conversions."""
     value_micros: _builtins.int
     """Their values in millionths of the unit of the currency: what the credits of an additive model and nobody's sum up to."""
     dimension: _builtins.str
     """The dimension."""
+    settings_version: _builtins.int
+    """Version of the organisation's settings that filled in what was not given; 0: there are none."""
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___AppliedModel]:
         """The models, in the order of all credits."""
@@ -213,10 +221,11 @@ class QueryAttributionResponse(_message.Message):
         lookbacks: _abc.Iterable[Global___Lookback] | None = ...,
         dimension: _builtins.str = ...,
         info: _report_pb2.ResultInfo | None = ...,
+        settings_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["info", b"info", "rest", b"rest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversion_count", b"conversion_count", "dimension", b"dimension", "info", b"info", "lookbacks", b"lookbacks", "models", b"models", "nobody", b"nobody", "rest", b"rest", "rows", b"rows", "value_micros", b"value_micros"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversion_count", b"conversion_count", "dimension", b"dimension", "info", b"info", "lookbacks", b"lookbacks", "models", b"models", "nobody", b"nobody", "rest", b"rest", "rows", b"rows", "settings_version", b"settings_version", "value_micros", b"value_micros"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -463,3 +472,175 @@ class ModelParameter(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__most) -> _WhichOneofReturnType__most | None: ...
 
 Global___ModelParameter: _TypeAlias = ModelParameter  # noqa: Y015
+
+@_typing.final
+class TypeSetting(_message.Message):
+    """TypeSetting is what holds for a type of conversions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSION_TYPE_FIELD_NUMBER: _builtins.int
+    LOOKBACK_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    conversion_type: _builtins.str
+    """The type (`conversion_event`); empty: every type that has none of its own. Up to 200 characters."""
+    @_builtins.property
+    def lookback(self) -> Global___Lookback:
+        """How old a touch may be; not set: as of the empty type, there 30 days. Its own type is not looked at."""
+
+    @_builtins.property
+    def model(self) -> Global___ModelChoice:
+        """The model; not set: as of the empty type, there `last_touch`."""
+
+    def __init__(
+        self,
+        *,
+        conversion_type: _builtins.str = ...,
+        lookback: Global___Lookback | None = ...,
+        model: Global___ModelChoice | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lookback", b"lookback", "model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversion_type", b"conversion_type", "lookback", b"lookback", "model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TypeSetting: _TypeAlias = TypeSetting  # noqa: Y015
+
+@_typing.final
+class ModelSettings(_message.Message):
+    """ModelSettings is what holds where a question names nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    TYPES_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """Rises by one with every change; 0: nobody has set anything."""
+    actor: _builtins.str
+    """Who made this version."""
+    @_builtins.property
+    def types(self) -> _containers.RepeatedCompositeFieldContainer[Global___TypeSetting]:
+        """By type; at most 101."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When; not set for version 0."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        types: _abc.Iterable[Global___TypeSetting] | None = ...,
+        actor: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "create_time", b"create_time", "types", b"types", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelSettings: _TypeAlias = ModelSettings  # noqa: Y015
+
+@_typing.final
+class GetModelSettingsRequest(_message.Message):
+    """GetModelSettingsRequest names a version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """The version; 0: the one that holds."""
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetModelSettingsRequest: _TypeAlias = GetModelSettingsRequest  # noqa: Y015
+
+@_typing.final
+class GetModelSettingsResponse(_message.Message):
+    """GetModelSettingsResponse is the version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def settings(self) -> Global___ModelSettings:
+        """The settings."""
+
+    def __init__(
+        self,
+        *,
+        settings: Global___ModelSettings | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetModelSettingsResponse: _TypeAlias = GetModelSettingsResponse  # noqa: Y015
+
+@_typing.final
+class PutModelSettingsRequest(_message.Message):
+    """PutModelSettingsRequest is what is to hold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPES_FIELD_NUMBER: _builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
+    expected_version: _builtins.int
+    """The version that the caller has seen; not set: whatever it is."""
+    @_builtins.property
+    def types(self) -> _containers.RepeatedCompositeFieldContainer[Global___TypeSetting]:
+        """By type; at most 101. Empty: as if nobody had ever set anything."""
+
+    def __init__(
+        self,
+        *,
+        types: _abc.Iterable[Global___TypeSetting] | None = ...,
+        expected_version: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "expected_version", b"expected_version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "expected_version", b"expected_version", "types", b"types"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_version: _TypeAlias = _typing.Literal["expected_version"]  # noqa: Y015
+    _WhichOneofArgType__expected_version: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_version) -> _WhichOneofReturnType__expected_version | None: ...
+
+Global___PutModelSettingsRequest: _TypeAlias = PutModelSettingsRequest  # noqa: Y015
+
+@_typing.final
+class PutModelSettingsResponse(_message.Message):
+    """PutModelSettingsResponse is what holds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def settings(self) -> Global___ModelSettings:
+        """The settings."""
+
+    def __init__(
+        self,
+        *,
+        settings: Global___ModelSettings | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutModelSettingsResponse: _TypeAlias = PutModelSettingsResponse  # noqa: Y015

@@ -46,6 +46,16 @@ class ModelServiceStub:
                 request_serializer=trellis_dot_attribution_dot_v1_dot_model__service__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=trellis_dot_attribution_dot_v1_dot_model__service__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.GetModelSettings = channel.unary_unary(
+                '/trellis.attribution.v1.ModelService/GetModelSettings',
+                request_serializer=trellis_dot_attribution_dot_v1_dot_model__service__pb2.GetModelSettingsRequest.SerializeToString,
+                response_deserializer=trellis_dot_attribution_dot_v1_dot_model__service__pb2.GetModelSettingsResponse.FromString,
+                _registered_method=True)
+        self.PutModelSettings = channel.unary_unary(
+                '/trellis.attribution.v1.ModelService/PutModelSettings',
+                request_serializer=trellis_dot_attribution_dot_v1_dot_model__service__pb2.PutModelSettingsRequest.SerializeToString,
+                response_deserializer=trellis_dot_attribution_dot_v1_dot_model__service__pb2.PutModelSettingsResponse.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer:
@@ -68,6 +78,23 @@ class ModelServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetModelSettings(self, request, context):
+        """Returns the look-backs and models that hold where a question names none: now, or as an earlier version says. Errors:
+        NOT_FOUND (version); UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutModelSettings(self, request, context):
+        """Lets others hold from now on, for all of history: nothing that is stored changes. A new version, unless nothing is
+        otherwise; so it is idempotent. Errors: INVALID_ARGUMENT (each field named); FAILED_PRECONDITION when
+        `expected_version` is not the version; UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -80,6 +107,16 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.ListModels,
                     request_deserializer=trellis_dot_attribution_dot_v1_dot_model__service__pb2.ListModelsRequest.FromString,
                     response_serializer=trellis_dot_attribution_dot_v1_dot_model__service__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'GetModelSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetModelSettings,
+                    request_deserializer=trellis_dot_attribution_dot_v1_dot_model__service__pb2.GetModelSettingsRequest.FromString,
+                    response_serializer=trellis_dot_attribution_dot_v1_dot_model__service__pb2.GetModelSettingsResponse.SerializeToString,
+            ),
+            'PutModelSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutModelSettings,
+                    request_deserializer=trellis_dot_attribution_dot_v1_dot_model__service__pb2.PutModelSettingsRequest.FromString,
+                    response_serializer=trellis_dot_attribution_dot_v1_dot_model__service__pb2.PutModelSettingsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -138,6 +175,60 @@ class ModelService:
             '/trellis.attribution.v1.ModelService/ListModels',
             trellis_dot_attribution_dot_v1_dot_model__service__pb2.ListModelsRequest.SerializeToString,
             trellis_dot_attribution_dot_v1_dot_model__service__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetModelSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trellis.attribution.v1.ModelService/GetModelSettings',
+            trellis_dot_attribution_dot_v1_dot_model__service__pb2.GetModelSettingsRequest.SerializeToString,
+            trellis_dot_attribution_dot_v1_dot_model__service__pb2.GetModelSettingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutModelSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trellis.attribution.v1.ModelService/PutModelSettings',
+            trellis_dot_attribution_dot_v1_dot_model__service__pb2.PutModelSettingsRequest.SerializeToString,
+            trellis_dot_attribution_dot_v1_dot_model__service__pb2.PutModelSettingsResponse.FromString,
             options,
             channel_credentials,
             insecure,

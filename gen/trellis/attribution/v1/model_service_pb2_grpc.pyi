@@ -41,6 +41,15 @@ class ModelServiceStub:
     """
     ListModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]
     """Lists the models with their parameters. Errors: none of its own."""
+    GetModelSettings: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelSettingsRequest, _model_service_pb2.GetModelSettingsResponse]
+    """Returns the look-backs and models that hold where a question names none: now, or as an earlier version says. Errors:
+    NOT_FOUND (version); UNAVAILABLE.
+    """
+    PutModelSettings: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.PutModelSettingsRequest, _model_service_pb2.PutModelSettingsResponse]
+    """Lets others hold from now on, for all of history: nothing that is stored changes. A new version, unless nothing is
+    otherwise; so it is idempotent. Errors: INVALID_ARGUMENT (each field named); FAILED_PRECONDITION when
+    `expected_version` is not the version; UNAVAILABLE.
+    """
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
@@ -55,6 +64,15 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists the models with their parameters. Errors: none of its own."""
+    GetModelSettings: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetModelSettingsRequest, _model_service_pb2.GetModelSettingsResponse]  # type: ignore[assignment]
+    """Returns the look-backs and models that hold where a question names none: now, or as an earlier version says. Errors:
+    NOT_FOUND (version); UNAVAILABLE.
+    """
+    PutModelSettings: _aio.UnaryUnaryMultiCallable[_model_service_pb2.PutModelSettingsRequest, _model_service_pb2.PutModelSettingsResponse]  # type: ignore[assignment]
+    """Lets others hold from now on, for all of history: nothing that is stored changes. A new version, unless nothing is
+    otherwise; so it is idempotent. Errors: INVALID_ARGUMENT (each field named); FAILED_PRECONDITION when
+    `expected_version` is not the version; UNAVAILABLE.
+    """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     """ModelService credits conversions to what led to them, over all visitors of an organisation. A model is a reading: it
@@ -78,5 +96,26 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.ListModelsResponse, _abc.Awaitable[_model_service_pb2.ListModelsResponse]]:
         """Lists the models with their parameters. Errors: none of its own."""
+
+    @_abc_1.abstractmethod
+    def GetModelSettings(
+        self,
+        request: _model_service_pb2.GetModelSettingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.GetModelSettingsResponse, _abc.Awaitable[_model_service_pb2.GetModelSettingsResponse]]:
+        """Returns the look-backs and models that hold where a question names none: now, or as an earlier version says. Errors:
+        NOT_FOUND (version); UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def PutModelSettings(
+        self,
+        request: _model_service_pb2.PutModelSettingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.PutModelSettingsResponse, _abc.Awaitable[_model_service_pb2.PutModelSettingsResponse]]:
+        """Lets others hold from now on, for all of history: nothing that is stored changes. A new version, unless nothing is
+        otherwise; so it is idempotent. Errors: INVALID_ARGUMENT (each field named); FAILED_PRECONDITION when
+        `expected_version` is not the version; UNAVAILABLE.
+        """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
