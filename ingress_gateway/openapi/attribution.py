@@ -140,7 +140,7 @@ PATHS: Json = {
             "twice with other parameters. Changes nothing.",
             body=json_body(wish("The question.", _MEMBERS), _ASKED_BY_BODY),
             answers={"200": _answer(ref("AttributionReport"), _REPORT_EXAMPLE)},
-            problems=("NotAcceptable", *PROBLEMS),
+            problems=("NotFound", "NotAcceptable", *PROBLEMS),
         ),
     },
     "/api/v1/attribution/models": {

@@ -63,6 +63,7 @@ def test_examples_fit_their_schemas(method: str, path: str, operation: dict[str,
 NAMES_A_THING = {
     "create_key",
     "get_attribution_settings",
+    "ask_attribution_report",
     "query_campaigns",
     "ask_query_campaigns",
     "list_journeys",
