@@ -30,7 +30,7 @@ from trellis.attribution.v1 import (
     conversion_service_pb2_grpc,
     model_service_pb2_grpc,
 )
-from trellis.auth.v1 import auth_service_pb2_grpc
+from trellis.auth.v1 import auth_service_pb2_grpc, partner_service_pb2_grpc
 from trellis.capture.v1 import capture_service_pb2_grpc
 
 LONGEST_BODY_BYTES = 64 * 1024
@@ -98,6 +98,11 @@ class ApiCall:
     def warden(self) -> "auth_service_pb2_grpc.AuthServiceAsyncStub":
         """The RPCs of Warden, for ``ask``."""
         return auth_service_pb2_grpc.AuthServiceStub(self.call.gateway.channels.auth)
+
+    @property
+    def partners(self) -> "partner_service_pb2_grpc.PartnerServiceAsyncStub":
+        """Warden's RPCs on partners, for ``ask``."""
+        return partner_service_pb2_grpc.PartnerServiceStub(self.call.gateway.channels.auth)
 
     def query(self) -> Given:
         """Return the query's parameters."""

@@ -10,6 +10,7 @@ from ingress_gateway.openapi import (
     capture,
     conversions,
     mappings,
+    partners,
     postbacks,
     problems,
     stored_events,
@@ -45,6 +46,7 @@ _TAGS = {
     analytics.TAG: "What it means: reports, funnels, journeys, and the last hour.",
     sql.TAG: "Any other question, in ClickHouse's SQL.",
     mappings.TAG: "What the parameters of your senders mean, over history too.",
+    partners.TAG: "Who may send conversions, by a token of their own.",
     access.KEYS: "Who may do what.",
     access.DOMAINS: "Hosts under which links and pixels live.",
     access.ROLES: "Names for sets of scopes.",
@@ -82,7 +84,7 @@ def openapi_document() -> Json:
             sql,
             mappings,
         ),
-        *(access, about),
+        *(partners, access, about),
     )
     return {
         "openapi": "3.1.0",

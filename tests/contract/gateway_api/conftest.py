@@ -33,4 +33,5 @@ async def mesh(shared_mesh: Mesh) -> Mesh:
         shared_mesh.analytics,
     )
     shared_mesh.conversions.__init__()  # type: ignore[misc]  # as new
+    shared_mesh.partners.__init__()  # type: ignore[misc]  # as new
     return shared_mesh

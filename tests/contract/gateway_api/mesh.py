@@ -29,6 +29,7 @@ from tests.contract.gateway_api.description import Description
 from tests.contract.gateway_api.fake_analytics import FakeAnalytics
 from tests.contract.gateway_api.fake_conversions import FakeConversions
 from tests.contract.gateway_api.fake_journeys import FakeJourneys
+from tests.contract.gateway_api.fake_partners import FakePartners
 from tests.contract.gateway_api.fake_projection import FakeProjection
 from tests.contract.gateway_api.fakes import (
     ACME,
@@ -46,6 +47,7 @@ from trellis.attribution.v1.attribution_service_pb2_grpc import add_AttributionS
 from trellis.attribution.v1.conversion_service_pb2_grpc import add_ConversionServiceServicer_to_server
 from trellis.attribution.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 from trellis.auth.v1.auth_service_pb2_grpc import add_AuthServiceServicer_to_server
+from trellis.auth.v1.partner_service_pb2_grpc import add_PartnerServiceServicer_to_server
 from trellis.capture.v1.capture_service_pb2_grpc import add_CaptureServiceServicer_to_server
 
 MESH = MeshSettings(mesh_secret=SecretStr("m" * 40), drain_seconds=0)
@@ -94,6 +96,7 @@ class Mesh:
     journeys: FakeJourneys
     servers: dict[str, GrpcServer]
     conversions: FakeConversions
+    partners: FakePartners
 
     async def until_shipped(self) -> None:
         """Wait until no event is on its way to capture_svc."""
@@ -149,7 +152,7 @@ async def running_mesh(
     """Run a gateway on ``directory`` and the services behind it; ``reading`` is an AnalyticsService that is no fake."""
     attribution, warden, capture = FakeAttribution(), FakeWarden(), FakeCapture()
     projection, analytics, conversions = FakeProjection(), FakeAnalytics(), FakeConversions()
-    journeys = FakeJourneys()
+    journeys, partners = FakeJourneys(), FakePartners()
     furnish(attribution, warden, capture, projection, analytics)
 
     models = ModelServicer(CreditReports(journeys), MemoryModelSettingsStore(), clock=SystemClock())
@@ -159,13 +162,17 @@ async def running_mesh(
         add_ConversionServiceServicer_to_server(conversions, server)
         add_ModelServiceServicer_to_server(models, server)
 
+    def serve_warden(server: Any) -> None:
+        add_AuthServiceServicer_to_server(warden, server)
+        add_PartnerServiceServicer_to_server(partners, server)
+
     def serve_reading(server: Any) -> None:
         add_ProjectionServiceServicer_to_server(projection, server)
         add_AnalyticsServiceServicer_to_server(reading or analytics, server)
 
     async with contextlib.AsyncExitStack() as stack:
         servers = {
-            "auth": await _serving(stack, lambda s: add_AuthServiceServicer_to_server(warden, s)),
+            "auth": await _serving(stack, serve_warden),
             "attribution": await _serving(stack, serve_attribution),
             "capture": await _serving(stack, lambda s: add_CaptureServiceServicer_to_server(capture, s)),
             "analytics": await _serving(stack, serve_reading),
@@ -190,6 +197,7 @@ async def running_mesh(
             journeys,
             behind,
             conversions,
+            partners,
         )
 
 

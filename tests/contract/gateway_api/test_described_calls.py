@@ -74,6 +74,7 @@ def furnished(mesh: Mesh) -> Mesh:
         ACME, "op_01930f2e7c2b7d429f0a3a5b1c2d4e5f", state=projection_pb.OPERATION_STATE_SUCCEEDED, end_time=stamp()
     )
     mesh.conversions.put(ACME, CONVERSION_ID)
+    mesh.partners.put(ACME, "ptr_9f2c4e81d05b7a36")
     return mesh
 
 
@@ -196,6 +197,7 @@ async def test_a_thing_of_another_organisation_is_like_none(
     furnished.capture.events.clear()
     furnished.projection.mappings.clear()
     furnished.projection.operations.clear()
+    furnished.partners.partners.clear()
     missing = await furnished.call(method.upper(), target, key=OTHER_KEY, body=b"{}" if method != "get" else None)
     assert (theirs.status, theirs.reason) == (404, "NOT_FOUND")
     assert theirs.body == missing.body
