@@ -1,11 +1,17 @@
 """Puts together what keeps the reading and makes it again."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
 
 import grpc
 
+from analytics_svc.identity.decisions import Decisions
+from analytics_svc.identity.end import EndHasher
+from analytics_svc.identity.history import make_history
+from analytics_svc.identity.people import People
+from analytics_svc.identity.resolve import Resolver
 from analytics_svc.mapping import Span
 from analytics_svc.mapping_preview import ReadingPreviewer
 from analytics_svc.mappings import MappingChange, MappingRegistry, MappingsInForce
@@ -15,11 +21,14 @@ from analytics_svc.projection.enricher import Enricher
 from analytics_svc.raw import CaptureEvents
 from analytics_svc.rebuild import Rederivation
 from analytics_svc.retention import Retentions
+from analytics_svc.servicer.identity import IdentityServicer
 from analytics_svc.servicer.projection import ProjectionServicer
 from analytics_svc.settings import AnalyticsSettings
 from analytics_svc.store import MappingStore, ReadingReader
 from analytics_svc.store.clickhouse import ClickHouseReadingStore
 from analytics_svc.store.connect import connect
+from analytics_svc.store.edges import ClickHouseEdges
+from analytics_svc.store.identity import ClickHouseDecisionStore
 from analytics_svc.store.making import open_makers
 from analytics_svc.store.operations import ClickHouseOperationStore
 from analytics_svc.store.projection import ClickHouseProjection
@@ -27,6 +36,8 @@ from svc_runtime.clock import Clock
 from svc_runtime.grpc_client import Credentials
 from svc_runtime.paging import PageTokens
 from svc_runtime.tasks import keep_running, running
+
+_HISTORY_SECONDS = 3600.0
 
 
 @contextlib.asynccontextmanager
@@ -43,6 +54,7 @@ async def projecting(
     page_tokens: PageTokens,
     clock: Clock,
     watermark: Callable[[], datetime | None],
+    hasher: EndHasher | None = None,
 ) -> AsyncIterator[ProjectionServicer]:
     """Do operations for the time of the block, those first that a process before left; gives the RPCs."""
     async with contextlib.AsyncExitStack() as stack:
@@ -55,7 +67,7 @@ async def projecting(
             return (await retentions.read()).cuts(clock.now())
 
         makers = await stack.enter_async_context(
-            open_makers(settings.dsn, enricher, in_force.current, cuts, count=settings.rebuild_parallel)
+            open_makers(settings.dsn, enricher, in_force.current, cuts, count=settings.rebuild_parallel, hasher=hasher)
         )
         operations = Operations(ClickHouseOperationStore(clickhouse), page_tokens, clock=clock)
         raw = CaptureEvents(capture_channel, credentials)
@@ -78,6 +90,25 @@ async def projecting(
             ),
             watermark=watermark,
         )
+
+
+@contextlib.asynccontextmanager
+async def identifying(
+    settings: AnalyticsSettings, *, store: ClickHouseReadingStore, reader: ReadingReader, people: People, clock: Clock
+) -> AsyncIterator[IdentityServicer]:
+    """Make the edges of what was there before they were kept, for the time of the block; gives the RPCs."""
+    async with contextlib.AsyncExitStack() as stack:
+        clickhouse = connect(settings.dsn)
+        stack.push_async_callback(clickhouse.close)
+        edges = ClickHouseEdges(clickhouse, people.hasher)
+
+        async def work() -> None:
+            await make_history(edges, writing=store.writing)
+            await asyncio.sleep(_HISTORY_SECONDS)
+
+        await stack.enter_async_context(running("edges of history", keep_running("edges of history", work)))
+        decisions = Decisions(people, ClickHouseDecisionStore(clickhouse), clock=clock)
+        yield IdentityServicer(people, decisions, Resolver(reader, people))
 
 
 def _change(operation: Operation) -> MappingChange:

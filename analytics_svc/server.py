@@ -6,12 +6,14 @@ from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 
 from analytics_svc.admission import Admission, Capacity, Weight
-from analytics_svc.assembly import projecting
+from analytics_svc.assembly import identifying, projecting
 from analytics_svc.behavior.exports import JourneyExports
 from analytics_svc.behavior.questions import BehaviorQuestions
 from analytics_svc.cache import ResultCache, Results
 from analytics_svc.expiry import Expiry
 from analytics_svc.follow import Follower
+from analytics_svc.identity.end import EndHasher
+from analytics_svc.identity.people import People
 from analytics_svc.linking.questions import LinkQuestions
 from analytics_svc.mappings import MappingsInForce
 from analytics_svc.metrics import report_admission, report_watermark_age
@@ -47,11 +49,13 @@ from svc_runtime.tasks import running
 from svc_runtime.tracing import configure_telemetry
 from trellis.analytics.v1 import (
     analytics_service_pb2,
+    identity_service_pb2,
     journey_service_pb2,
     link_service_pb2,
     projection_service_pb2,
 )
 from trellis.analytics.v1 import analytics_service_pb2_grpc as pb_grpc
+from trellis.analytics.v1 import identity_service_pb2_grpc as identity_grpc
 from trellis.analytics.v1 import journey_service_pb2_grpc as journey_grpc
 from trellis.analytics.v1 import link_service_pb2_grpc as link_grpc
 from trellis.analytics.v1 import projection_service_pb2_grpc as projection_grpc
@@ -61,6 +65,7 @@ ANALYTICS_SERVICE = analytics_service_pb2.DESCRIPTOR.services_by_name["Analytics
 JOURNEY_SERVICE = journey_service_pb2.DESCRIPTOR.services_by_name["JourneyService"].full_name
 PROJECTION_SERVICE = projection_service_pb2.DESCRIPTOR.services_by_name["ProjectionService"].full_name
 LINK_SERVICE = link_service_pb2.DESCRIPTOR.services_by_name["LinkService"].full_name
+IDENTITY_SERVICE = identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"].full_name
 _GEOIP_SECONDS = 30.0
 _log = get_logger(__name__)
 
@@ -81,7 +86,8 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Anal
         await stack.enter_async_context(running("GeoIP files", _refresh(enricher)))
         mapping_store = _open_mappings(stack, settings.dsn)
         in_force = MappingsInForce(mapping_store)
-        store = await _open_store(stack, settings.dsn, enricher, in_force)
+        hasher = EndHasher((settings.identity_secret or mesh.mesh_secret).get_secret_value().encode())
+        store = await _open_store(stack, settings.dsn, enricher, in_force, hasher)
         channel = await stack.enter_async_context(open_channel(mesh, settings.capture_target))
         follower = Follower(
             channel,
@@ -105,6 +111,7 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Anal
             window=timedelta(days=settings.find_window_days),
         )
         realtime = RealtimeQuestions(reader, clock=SystemClock(), watermark_time=follower.watermark_time)
+        people = People(reader, hasher, most_neighbours=settings.identity_most_neighbours)
         results = Results(await _open_cache(stack, settings))
         reports = Reports(reader, results, watermark=follower.watermark_time, clock=SystemClock())
         page_tokens = PageTokens(mesh.mesh_secret.get_secret_value(), SERVICE)
@@ -115,6 +122,7 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Anal
             clock=SystemClock(),
             watermark_time=follower.watermark_time,
             grouping=grouping,
+            people=people,
         )
         exports = JourneyExports(grouping, watermark_time=follower.watermark_time)
         journeys = JourneyServicer(exports, clock=SystemClock())
@@ -139,16 +147,21 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Anal
                 page_tokens=page_tokens,
                 clock=SystemClock(),
                 watermark=follower.watermark_time,
+                hasher=hasher,
             )
+        )
+        identity = await stack.enter_async_context(
+            identifying(settings, store=store, reader=reader, people=people, clock=SystemClock())
         )
         auth_channel = await stack.enter_async_context(open_channel(mesh, settings.auth_target))
         validate_key = RemoteKeyValidator(auth_channel, Credentials(mesh, SERVICE))
-        names = [ANALYTICS_SERVICE, JOURNEY_SERVICE, PROJECTION_SERVICE, LINK_SERVICE]
+        names = [ANALYTICS_SERVICE, JOURNEY_SERVICE, PROJECTION_SERVICE, LINK_SERVICE, IDENTITY_SERVICE]
         server = GrpcServer(mesh, service_names=names, validate_key=validate_key)
         server.add(lambda s: pb_grpc.add_AnalyticsServiceServicer_to_server(servicer, s))
         server.add(lambda s: journey_grpc.add_JourneyServiceServicer_to_server(journeys, s))
         server.add(lambda s: projection_grpc.add_ProjectionServiceServicer_to_server(projection, s))
         server.add(lambda s: link_grpc.add_LinkServiceServicer_to_server(LinkServicer(links), s))
+        server.add(lambda s: identity_grpc.add_IdentityServiceServicer_to_server(identity, s))
         await server.start(settings.listen)
         stack.push_async_callback(server.stop)
         # Watches never end by themselves: without this every drain would last its whole time.
@@ -259,12 +272,14 @@ def _open_mappings(stack: AsyncExitStack, dsn: Dsn) -> ClickHouseMappingStore:
 
 
 async def _open_store(
-    stack: AsyncExitStack, dsn: Dsn, enricher: Enricher, in_force: MappingsInForce
+    stack: AsyncExitStack, dsn: Dsn, enricher: Enricher, in_force: MappingsInForce, hasher: EndHasher
 ) -> ClickHouseReadingStore:
     """Wait for ClickHouse: a server that is not there yet, or a process that leaves the directory just now."""
     while True:
         try:
-            opening = ClickHouseReadingStore.open(dsn, enricher=enricher, active_mappings=in_force.current)
+            opening = ClickHouseReadingStore.open(
+                dsn, enricher=enricher, active_mappings=in_force.current, hasher=hasher
+            )
             return await stack.enter_async_context(opening)
         except UnavailableError as error:
             _log.warning("waiting for ClickHouse", error=repr(error))

@@ -6,10 +6,12 @@ from pathlib import Path
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from analytics_svc.identity.person import DEFAULT_MOST_NEIGHBOURS
 from analytics_svc.retention import DEFAULT_DAYS, LONGEST_DAYS
 from svc_runtime.clickhouse import Dsn, parse_dsn
 
 _DATABASE = "analytics"
+LEAST_SECRET_CHARACTERS = 32
 MIB, GIB = 1024**2, 1024**3
 
 
@@ -59,6 +61,12 @@ class AnalyticsSettings(BaseSettings):
 
     rebuild_parallel: int = Field(default_factory=lambda: 2 if (os.cpu_count() or 1) >= 4 else 1, ge=1, le=8)
     """Months that are made again at a time."""
+    identity_secret: SecretStr | None = None
+    """Key of the hashes that stand for logins, e-mail addresses and orders in persons' edges, at least 32 characters.
+    Not set: made from the mesh secret. With another one all edges are made again, and what was said about values is
+    not known any more."""
+    identity_most_neighbours: int = Field(default=DEFAULT_MOST_NEIGHBOURS, ge=1, le=4_000)
+    """Most visitors, logins or addresses that a value or a visitor may have beside it: with more it joins nobody."""
     geoip_paths: tuple[Path, ...] = ()
     """MMDB files of places and networks, as a JSON list; earlier ones win field by field. None: every place is unknown.
     A file that changes is taken within a minute."""
@@ -78,6 +86,13 @@ class AnalyticsSettings(BaseSettings):
         if dsn is not None:
             parse_dsn(dsn.get_secret_value(), default_database=_DATABASE)
         return dsn
+
+    @field_validator("identity_secret")
+    @classmethod
+    def _is_long_enough(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and len(secret.get_secret_value()) < LEAST_SECRET_CHARACTERS:
+            raise ValueError(f"has less than {LEAST_SECRET_CHARACTERS} characters")
+        return secret
 
     @property
     def dsn(self) -> Dsn:

@@ -23,10 +23,18 @@ class Reading:
         self._credentials = credentials
 
     async def visitor(
-        self, caller: Caller, *, user_id: str, click_id: str, start_time: datetime, end_time: datetime
+        self,
+        caller: Caller,
+        *,
+        user_id: str,
+        click_id: str,
+        start_time: datetime,
+        end_time: datetime,
+        is_person: bool = False,
     ) -> Visitor:
         """See ``Visitors.visitor``."""
         request = pb.ListJourneysRequest(user_id=user_id, click_id=click_id, page_size=1)
+        request.identity = pb.IDENTITY_PERSON if is_person else pb.IDENTITY_VISITOR
         request.slice.includes_bots = True  # whoever it is, it was asked for
         request.slice.time_range.start_time.FromDatetime(start_time)
         request.slice.time_range.end_time.FromDatetime(end_time)

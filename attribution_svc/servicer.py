@@ -172,6 +172,7 @@ class AttributionServicer(pb_grpc.AttributionServiceServicer):
             click_id=asked.click_id,
             start_time=asked.earliest_time,
             end_time=asked.end_time,
+            is_person=request.is_person,
         )
         found = attribute(
             visitor,

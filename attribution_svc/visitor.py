@@ -53,10 +53,18 @@ class Visitors(Protocol):
     """Where journeys come from."""
 
     async def visitor(
-        self, caller: Caller, *, user_id: str, click_id: str, start_time: datetime, end_time: datetime
+        self,
+        caller: Caller,
+        *,
+        user_id: str,
+        click_id: str,
+        start_time: datetime,
+        end_time: datetime,
+        is_person: bool = False,
     ) -> Visitor:
         """Return what a visitor of the caller's organisation did, named by its id or by a click's.
 
+        With ``is_person`` what all visitors did who are one person with this one.
         Raise NotFoundError for one that is not there, UnavailableError.
         """
         ...

@@ -55,5 +55,20 @@ DEFAULT: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )  # fmt: skip
 """By canonical field, in lower case."""
 
+IDENTITIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "login_id": (
+            "login_id", "loginid", "customer_id", "customerid", "external_user_id", "externaluserid", "user_id",
+            "userid", "account_id", "accountid", "member_id", "memberid", "crm_id", "uid",
+        ),
+        "email": (
+            "email", "em", "e-mail", "email_address", "emailaddress", "user_email", "customer_email", "mail",
+            "email_sha256", "sha256_email", "sha256_email_address", "hashed_email", "email_hash", "hem",
+        ),
+        "visitor_id": ("visitor_id", "visitorid", "trellis_visitor_id", "_tl_v"),
+    }
+)  # fmt: skip
+"""What senders call the people behind an event, in lower case. Beside ``DEFAULT``: no column is made of them."""
+
 FREE_SUB_IDS = frozenset({"sub1", "subid1", "sub_id1", "aff_sub", "s1", "s2", "p1", "data1", "custom1", "cid"})
 """A click id to one sender and any other thing to the next."""

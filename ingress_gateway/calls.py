@@ -24,7 +24,7 @@ from svc_runtime.errors import (
 from svc_runtime.logs import get_logger
 from svc_runtime.mesh_token import Caller, CallerKind
 from svc_runtime.rpc_status import error_from_rpc
-from trellis.analytics.v1 import analytics_service_pb2_grpc, projection_service_pb2_grpc
+from trellis.analytics.v1 import analytics_service_pb2_grpc, identity_service_pb2_grpc, projection_service_pb2_grpc
 from trellis.attribution.v1 import (
     attribution_service_pb2_grpc,
     conversion_service_pb2_grpc,
@@ -88,6 +88,11 @@ class ApiCall:
     def analytics(self) -> "analytics_service_pb2_grpc.AnalyticsServiceAsyncStub":
         """The reports of analytics_svc, for ``ask`` and ``follow``."""
         return analytics_service_pb2_grpc.AnalyticsServiceStub(self.call.gateway.channels.analytics)
+
+    @property
+    def identity(self) -> "identity_service_pb2_grpc.IdentityServiceAsyncStub":
+        """Who is one person, by analytics_svc, for ``ask``."""
+        return identity_service_pb2_grpc.IdentityServiceStub(self.call.gateway.channels.analytics)
 
     @property
     def projection(self) -> "projection_service_pb2_grpc.ProjectionServiceAsyncStub":

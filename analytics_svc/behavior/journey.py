@@ -1,4 +1,4 @@
-"""Journeys: what visitors did, event by event."""
+"""Journeys: what visitors, or all visitors of one person, did, event by event."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +29,10 @@ class JourneySpec:
     """The visitor of this click, ours or the source's id; empty: all."""
     is_converted_only: bool = False
     page_size: int = DEFAULT_PAGE_SIZE
+    is_person: bool = False
+    """The events of every visitor who is one person with the one that is named are one journey."""
+    as_of: datetime | None = None
+    """Who was known to be one person then; None: now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +68,15 @@ class Touch:
     value: Amount | None
     """Of a conversion."""
     is_conversion: bool
+    user_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """What one visitor's events come to."""
+    """What one visitor's events come to, or one person's."""
 
     user_id: str
+    """Of a person the visitor that was asked for."""
     event_count: int
     session_count: int
     conversion_count: int
@@ -85,6 +91,10 @@ class Journey:
     visitor: Visitor
     touches: tuple[Touch, ...]
     """In the order of time, then of the ids; the first 1,000."""
+    person_id: str = ""
+    """Empty: a visitor's."""
+    user_ids: tuple[str, ...] = ()
+    """The person's visitors."""
 
 
 def compile_visitor_of_click(spec: JourneySpec) -> Statement:
@@ -146,12 +156,18 @@ def _users(condition: Condition, prewhere: str, where: str) -> str:
     return f"SELECT user_id FROM events PREWHERE {prewhere} WHERE {condition.where} AND {where}"  # noqa: S608 - as above
 
 
+_SUMS = """count(), uniqExactIf(session_id, session_id != ''), countIf(is_conversion = 1),
+    sumMapIf([toString(currency)], [toDecimal128(ifNull(value, 0), 6)], is_conversion = 1 AND isNotNull(value))"""
+TOUCH = f"""user_id, toString(event_id), {MILLISECOND}, event_type, source, medium, channel, campaign_id, session_id,
+    click_id, is_conversion, value, currency"""
+"""The columns of ``touch_of``."""
+
+
 def compile_visitors(spec: JourneySpec, user_ids: Sequence[str]) -> Statement:
     """Compile to a statement with what each visitor's events come to."""
     condition, prewhere = _of_visitors(spec, user_ids)
     sql = f"""
-SELECT user_id, count(), uniqExactIf(session_id, session_id != ''), countIf(is_conversion = 1),
-    sumMapIf([toString(currency)], [toDecimal128(ifNull(value, 0), 6)], is_conversion = 1 AND isNotNull(value))
+SELECT user_id, {_SUMS}
 FROM events PREWHERE {prewhere} WHERE {condition.where}
 GROUP BY user_id
 """  # noqa: S608 - our own text: what a caller says is a parameter
@@ -160,17 +176,14 @@ GROUP BY user_id
 
 def visitors_of(user_ids: Sequence[str], rows: Rows) -> list[Visitor]:
     """Return the visitors, in the order of their ids as given, without those who were erased in the meantime."""
-    found = {
-        user_id: Visitor(
-            user_id,
-            event_count,
-            session_count,
-            conversion_count,
-            tuple(Amount(value, currency) for currency, value in zip(currencies, values, strict=True)),
-        )
-        for user_id, event_count, session_count, conversion_count, (currencies, values) in rows.rows
-    }
+    found = {user_id: _visitor(user_id, sums) for user_id, *sums in rows.rows}
     return [found[user_id] for user_id in user_ids if user_id in found]
+
+
+def _visitor(user_id: str, sums: Sequence[Any]) -> Visitor:
+    event_count, session_count, conversion_count, (currencies, values) = sums
+    revenue = tuple(Amount(value, currency) for currency, value in zip(currencies, values, strict=True))
+    return Visitor(user_id, event_count, session_count, conversion_count, revenue)
 
 
 def page_of(visitors: Sequence[Visitor]) -> Sequence[Visitor]:
@@ -187,8 +200,7 @@ def compile_touches(spec: JourneySpec, user_ids: Sequence[str]) -> Statement:
     """Compile to a statement with the first touches of each visitor."""
     condition, prewhere = _of_visitors(spec, user_ids)
     sql = f"""
-SELECT user_id, toString(event_id), {MILLISECOND}, event_type, source, medium, channel, campaign_id, session_id,
-    click_id, is_conversion, value, currency
+SELECT {TOUCH}
 FROM events PREWHERE {prewhere} WHERE {condition.where}
 ORDER BY user_id, event_time, {EVENT_ORDER}
 LIMIT {MOST_TOUCHES} BY user_id
@@ -205,13 +217,32 @@ def _of_visitors(spec: JourneySpec, user_ids: Sequence[str]) -> tuple[Condition,
 def journeys_of(visitors: Sequence[Visitor], rows: Rows) -> list[Journey]:
     """Return the visitors in their order, each with its touches."""
     touches: dict[str, list[Touch]] = {visitor.user_id: [] for visitor in visitors}
-    for user_id, *row in rows.rows:
-        touches[user_id].append(_touch(row))
+    for row in rows.rows:
+        touches[row[0]].append(touch_of(row))
     return [Journey(visitor, tuple(touches[visitor.user_id])) for visitor in visitors]
 
 
-def _touch(row: Sequence[Any]) -> Touch:
-    event_id, at, event_type, source, medium, channel, campaign_id, session_id, click_id, converted, value, code = row
+def compile_person(spec: JourneySpec, user_ids: Sequence[str], event_ids: Sequence[str]) -> tuple[Statement, Statement]:
+    """Compile to a statement with what the events of a person come to, and one with the first of its touches."""
+    condition = condition_of(spec.slice)
+    condition.parameters.update(user_ids=list(user_ids), event_ids=list(event_ids))
+    sent = "user_id IN {user_ids:Array(String)}"
+    if event_ids:
+        sent = f"({sent} OR event_id IN {{event_ids:Array(UUID)}})"
+    where = f"FROM events PREWHERE {condition.prewhere} AND {sent} WHERE {condition.where}"
+    touches = f"SELECT {TOUCH} {where} ORDER BY event_time, {EVENT_ORDER} LIMIT {MOST_TOUCHES}"
+    return Statement(f"SELECT {_SUMS} {where}", condition.parameters), Statement(touches, condition.parameters)
+
+
+def person_journey_of(user_id: str, person_id: str, user_ids: Sequence[str], sums: Rows, touches: Rows) -> Journey:
+    """Return a person's journey; ``user_id`` is the visitor that was asked for."""
+    return Journey(_visitor(user_id, sums.rows[0]), tuple(map(touch_of, touches.rows)), person_id, tuple(user_ids))
+
+
+def touch_of(row: Sequence[Any]) -> Touch:
+    """Return one event of a journey."""
+    (user_id, event_id, at, event_type, source, medium, channel, campaign_id, session_id, click_id, converted, value,
+     code) = row  # fmt: skip
     amount = Amount(value, code) if converted and value is not None else None
     return Touch(
         event_id,
@@ -225,4 +256,5 @@ def _touch(row: Sequence[Any]) -> Touch:
         click_id,
         amount,
         bool(converted),
+        user_id,
     )

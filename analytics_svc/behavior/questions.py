@@ -16,6 +16,7 @@ from analytics_svc.behavior.journey import Journey, JourneySpec, Position
 from analytics_svc.behavior.path import Path, PathSpec
 from analytics_svc.behavior.retention import Cohort, RetentionMetric, RetentionSpec
 from analytics_svc.cache import Results
+from analytics_svc.identity.people import People
 from analytics_svc.lifetime import kept_under
 from analytics_svc.slice import Slice
 from analytics_svc.statement import Rows, Statement
@@ -61,7 +62,8 @@ _PATHS: TypeAdapter[Answer[tuple[list[Path], int]]] = TypeAdapter(Answer[tuple[l
 class BehaviorQuestions:
     """Asks, with the organisation of the question's slice. Errors are those of ``ReadingReader.rows``.
 
-    ``grouping`` reads what groups by visitor, which takes much memory; not given: ``reader`` does.
+    ``grouping`` reads what groups by visitor, which takes much memory; not given: ``reader`` does. ``people`` say who
+    is one person; not given: everybody is alone.
     """
 
     def __init__(
@@ -72,8 +74,10 @@ class BehaviorQuestions:
         clock: Clock,
         watermark_time: Callable[[], datetime | None] = lambda: None,
         grouping: ReadingReader | None = None,
+        people: People | None = None,
     ) -> None:
         self._reader = reader
+        self._people = people
         self._grouping = grouping or reader
         self._results = results
         self._clock = clock
@@ -124,6 +128,8 @@ class BehaviorQuestions:
             if not found.rows:
                 raise NotFoundError("there is no click of this id that a visitor made")
             user_id = found.rows[0][0]
+        if spec.is_person and self._people:
+            return await self._person_journey(asked, spec, user_id, self._people)
         listed = await asked.rows(journey.compile_page(spec, user_id=user_id, after=after))
         if not listed.rows:
             if spec.user_id and not (await asked.rows(journey.compile_is_known(spec))).rows:
@@ -136,6 +142,22 @@ class BehaviorQuestions:
         touches = await asked.rows(journey.compile_touches(spec, [each.user_id for each in visitors]))
         position = Position(last_ms[last], last) if last != listed.rows[-1][0] else None
         return Answer((journey.journeys_of(visitors, touches), position), asked.basis())
+
+    async def _person_journey(
+        self, asked: "_Asked", spec: JourneySpec, user_id: str, people: People
+    ) -> Answer[tuple[Sequence[Journey], Position | None]]:
+        person = await people.person_of_visitor(spec.slice.organization_id, user_id, as_of=spec.as_of)
+        sums, touches = journey.compile_person(spec, person.user_ids, person.event_ids)
+        made = journey.person_journey_of(
+            user_id, person.person_id, person.user_ids, await asked.rows(sums), await asked.rows(touches)
+        )
+        if not made.visitor.event_count:
+            is_known = len(person.user_ids) > 1 or (await asked.rows(journey.compile_is_known(spec))).rows
+            if spec.user_id and not is_known:
+                raise NotFoundError("there is no visitor of this id")
+            return Answer(([], None), asked.basis())
+        is_wanted = made.visitor.conversion_count or not spec.is_converted_only
+        return Answer(([made] if is_wanted else [], None), asked.basis())
 
     def _asked(self, part: Slice) -> "_Asked":
         # Read before the rows are: they may have more than it says, never less.

@@ -31,7 +31,7 @@ from analytics_svc.behavior.retention import (
     RetentionSpec,
     cell_count,
 )
-from analytics_svc.convert.slices import slice_from_pb
+from analytics_svc.convert.slices import instant_from_pb, slice_from_pb
 from analytics_svc.dimension import Dimension, dimension_of
 from rule_language.parse import predicate_from_pb
 from svc_runtime.errors import InvalidArgumentError, Violation
@@ -139,10 +139,30 @@ def journeys_from_pb(request: pb.ListJourneysRequest, *, organization_id: str, n
         violations.append(Violation("click_id", "goes without user_id: either names the visitor"))
     if request.page_size > LARGEST_PAGE_SIZE:
         violations.append(Violation("page_size", f"is {request.page_size}, must be 1 to {LARGEST_PAGE_SIZE}"))
+    is_person = _is_person(request, violations)
     if violations:
         raise InvalidArgumentError.of(violations)
-    size = request.page_size or DEFAULT_PAGE_SIZE
-    return JourneySpec(part, request.user_id, request.click_id, request.is_converted_only, size)
+    return JourneySpec(
+        part,
+        request.user_id,
+        request.click_id,
+        request.is_converted_only,
+        request.page_size or DEFAULT_PAGE_SIZE,
+        is_person=is_person,
+        as_of=instant_from_pb(request.as_of_time) if request.HasField("as_of_time") else None,
+    )
+
+
+def _is_person(request: pb.ListJourneysRequest, violations: list[Violation]) -> bool:
+    is_person = request.identity == pb.IDENTITY_PERSON
+    if request.identity not in pb.Identity.values():
+        names = ", ".join(pb.Identity.keys()[1:])
+        violations.append(Violation("identity", f"there is no identity {request.identity}; there are {names}"))
+    if is_person and not (request.user_id or request.click_id):
+        violations.append(Violation("identity", "of persons needs user_id or click_id: it is one person's journey"))
+    if request.HasField("as_of_time") and not is_person:
+        violations.append(Violation("as_of_time", "goes with IDENTITY_PERSON alone: a visitor is one at any time"))
+    return is_person
 
 
 def paths_from_pb(request: pb.QueryPathsRequest, *, organization_id: str, now: datetime) -> PathSpec:

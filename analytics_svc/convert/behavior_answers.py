@@ -123,15 +123,18 @@ def _journey_to_pb(journey: Journey) -> pb.Journey:
     visitor = journey.visitor
     return pb.Journey(
         user_id=visitor.user_id,
-        touches=map(_touch_to_pb, journey.touches),
+        touches=map(touch_to_pb, journey.touches),
         event_count=visitor.event_count,
         session_count=visitor.session_count,
         conversion_count=visitor.conversion_count,
         revenue=[_money_to_pb(amount) for amount in visitor.revenue],
+        person_id=journey.person_id,
+        user_ids=journey.user_ids,
     )
 
 
-def _touch_to_pb(touch: Touch) -> pb.Touch:
+def touch_to_pb(touch: Touch) -> pb.Touch:
+    """Return one event of a journey."""
     return pb.Touch(
         event_id=touch.event_id,
         event_time=timestamp_of(touch.event_time),
@@ -144,6 +147,7 @@ def _touch_to_pb(touch: Touch) -> pb.Touch:
         click_id=touch.click_id,
         value=_money_to_pb(touch.value) if touch.value else None,
         is_conversion=touch.is_conversion,
+        user_id=touch.user_id,
     )
 
 

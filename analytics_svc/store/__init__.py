@@ -191,3 +191,38 @@ class ExpiryStore(Protocol):
     async def tier(self, volume: str, after_days: int) -> None:
         """Let events older than that go to another volume of the store; '': leave them where they are."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionTarget:
+    """What a decision is about: an edge, or an end, which stands for all of its edges."""
+
+    side: str
+    other: str = ""
+    """Empty: an end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What somebody said about edges."""
+
+    target: DecisionTarget
+    revision: int
+    """Rises with each decision on the target, from 1; 0: nobody decided anything."""
+    is_revoked: bool
+    actor: str = ""
+    decide_time: datetime | None = None
+    """None: nobody decided anything."""
+
+
+class DecisionStore(Protocol):
+    """Decisions about edges of all organisations. One process at a time writes to it; what was written never changes.
+
+    Every method raises UnavailableError while the store does not do its work, and works again by itself once it can.
+    """
+
+    async def decide(
+        self, organization_id: str, target: DecisionTarget, *, is_revoked: bool, actor: str, now: datetime
+    ) -> Decision:
+        """Revoke or restore, and return what holds; what is so already stays as it was decided. Durable."""
+        ...

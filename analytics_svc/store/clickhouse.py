@@ -8,11 +8,13 @@ from importlib import resources
 from typing import TYPE_CHECKING, Self
 
 from analytics_svc import metrics
+from analytics_svc.identity.end import EndHasher
 from analytics_svc.mapping import ActiveMappings
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.store import Bookmark, Page, rollups, settle
 from analytics_svc.store.connect import cause_of, connect
 from analytics_svc.store.derive import Derived, Deriver
+from analytics_svc.store.edges import keep_edges
 from analytics_svc.store.intents import close_intent, open_intent, open_intents
 from svc_runtime.clickhouse import ClickHouse, Dsn, select
 from svc_runtime.clickhouse_migrations import migrate
@@ -54,11 +56,16 @@ class ClickHouseReadingStore:
     """
 
     def __init__(
-        self, clickhouse: ClickHouse, deriver: Deriver, active_mappings: Callable[[], Awaitable[ActiveMappings]]
+        self,
+        clickhouse: ClickHouse,
+        deriver: Deriver,
+        active_mappings: Callable[[], Awaitable[ActiveMappings]],
+        hasher: EndHasher | None,
     ) -> None:
         self._clickhouse = clickhouse
         self._deriver = deriver
         self._active_mappings = active_mappings
+        self._hasher = hasher
         self._generation = 0
         self._lock = asyncio.Lock()
         self._may_be_torn = True
@@ -71,10 +78,12 @@ class ClickHouseReadingStore:
         *,
         enricher: Enricher | None = None,
         active_mappings: Callable[[], Awaitable[ActiveMappings]] = no_mappings,
+        hasher: EndHasher | None = None,
     ) -> AsyncIterator[Self]:
         """Migrate the database and hold a connection for the time of the block.
 
-        ``active_mappings`` is asked for every page. Raise UnavailableError, MigrationError.
+        ``active_mappings`` is asked for every page; without a ``hasher`` no edges are kept. Raise
+        UnavailableError, MigrationError.
         """
         clickhouse = connect(dsn)
         try:
@@ -83,7 +92,7 @@ class ClickHouseReadingStore:
                 enricher = await asyncio.to_thread(Enricher)
             deriver = Deriver(dsn, enricher, prefix=_PREFIX)
             await clickhouse.run(lambda client: _make_tables(client, deriver))
-            yield cls(clickhouse, deriver, active_mappings)
+            yield cls(clickhouse, deriver, active_mappings, hasher)
         finally:
             await clickhouse.close()
 
@@ -140,7 +149,7 @@ class ClickHouseReadingStore:
             derived = await self._derive(page, await self._active_mappings())
             metrics.unreadable_events.add(derived.unreadable_count)
             self._may_be_torn = True
-            added = await self._clickhouse.run(lambda client: _take_in(client, page, generation))
+            added = await self._clickhouse.run(lambda client: _take_in(client, page, generation, self._hasher))
             self._generation, self._may_be_torn = generation, False
             return added
 
@@ -187,7 +196,7 @@ def _derived(client: "Client", derive: Callable[[], Derived]) -> Derived:
     return derived
 
 
-def _take_in(client: "Client", page: Page, generation: int) -> int:
+def _take_in(client: "Client", page: Page, generation: int, hasher: EndHasher | None) -> int:
     client.command(f"TRUNCATE TABLE {SETTLED}")
     fresh_count = _drop_known(client)
     if not fresh_count:
@@ -201,6 +210,8 @@ def _take_in(client: "Client", page: Page, generation: int) -> int:
     organization_ids, days = _touched(client)
     intent = open_intent(client, {*organization_ids, *changed.organization_ids}, {*days, *changed.days})
     settle.reconcile(client, changed)
+    if hasher:
+        keep_edges(client, STAGED, hasher)
     client.command(f"INSERT INTO events SELECT * FROM {SETTLED}", settings=_NO_DEDUPLICATION)  # noqa: S608 - our table
     rollups.add(client, SETTLED)
     _keep(client, page.bookmark, generation)

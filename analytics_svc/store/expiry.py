@@ -18,6 +18,7 @@ _TABLES: Mapping[str, str] = {
     "rollup_minute": _DAY.format("minute"),
     "rollup_day": "day",
     "rollup_unique": _DAY.format("time"),
+    "identity_edges": "day",
 }
 """By table with a partition for each month, the day of a row."""
 _KEYS = ("click_keys", "reference_keys")

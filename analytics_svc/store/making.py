@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
+from analytics_svc.identity.end import EndHasher
 from analytics_svc.mapping import ActiveMappings
 from analytics_svc.operation import Scope
 from analytics_svc.projection.enricher import Enricher
-from analytics_svc.store import rollups, settle
+from analytics_svc.store import edges, rollups, settle
 from analytics_svc.store.connect import cause_of, translate
 from analytics_svc.store.derive import Derived, Deriver
 from analytics_svc.store.intents import close_intent, open_intent
@@ -40,11 +41,12 @@ async def open_makers(
     retention: Callable[[], Awaitable[Mapping[str, datetime]]],
     *,
     count: int,
+    hasher: EndHasher | None = None,
 ) -> AsyncIterator[Sequence["ClickHouseMonthMaker"]]:
     """Hold ``count`` makers, each with a thread and a connection, for the time of the block.
 
     ``active_mappings`` is asked for every batch; ``retention``, for every month, gives the instants before which
-    nothing is kept, by organisation, '' for those that have none of their own.
+    nothing is kept, by organisation, '' for those that have none of their own. Without a ``hasher`` no edges are kept.
     """
     async with contextlib.AsyncExitStack() as stack:
         makers = []
@@ -52,15 +54,19 @@ async def open_makers(
             clickhouse = ClickHouse(dsn, open_client=_open_client, translate=translate, name="rebuild")
             stack.push_async_callback(clickhouse.close)
             deriver = Deriver(dsn, enricher, prefix=f"made_{number}")
-            makers.append(ClickHouseMonthMaker(clickhouse, deriver, active_mappings, retention, name=f"made_{number}"))
+            name = f"made_{number}"
+            makers.append(
+                ClickHouseMonthMaker(clickhouse, deriver, active_mappings, retention, name=name, hasher=hasher)
+            )
         yield makers
 
 
 class ClickHouseMonthMaker:
     """``MonthMaker`` on tables whose names begin with ``name``.
 
-    ``…_own`` has rows as they are of their own, ``…_settled`` the same with their sessions and clicks, and
-    ``…_rollup_*`` what these count for. Whatever a killed process has left in them is thrown away by ``begin``.
+    ``…_own`` has rows as they are of their own, ``…_settled`` the same with their sessions and clicks, ``…_rollup_*``
+    what these count for, ``…_identity_edges`` whom they name. Whatever a killed process has left in them is thrown away
+    by ``begin``.
     """
 
     def __init__(
@@ -71,11 +77,13 @@ class ClickHouseMonthMaker:
         retention: Callable[[], Awaitable[Mapping[str, datetime]]],
         *,
         name: str,
+        hasher: EndHasher | None = None,
     ) -> None:
         self._clickhouse = clickhouse
         self._deriver = deriver
         self._active_mappings = active_mappings
         self._retention = retention
+        self._hasher = hasher
         self._tables = _Tables(name)
         self._scope = Scope(date(1970, 1, 1))
 
@@ -103,6 +111,8 @@ class ClickHouseMonthMaker:
             settle.settle_month(client, self._tables.own, self._tables.settled, self._scope)
             drop_expired(client, self._tables.settled, cuts)
             rollups.add(client, self._tables.settled, prefix=self._tables.prefix)
+            if self._hasher:
+                edges.keep_edges_of_days(client, self._tables.settled, self._hasher, target=self._tables.edges)
 
         await self._clickhouse.run(work)
 
@@ -148,6 +158,8 @@ class ClickHouseMonthMaker:
             organization_ids, days = settle.settle_late(client, staged, settled, self._scope)
             _insert(client, own, f"SELECT * FROM {staged}")  # noqa: S608 - one of our tables
             rollups.recount(client, organization_ids, days, events=settled, prefix=self._tables.prefix)
+            if self._hasher:
+                edges.keep_edges(client, staged, self._hasher, target=self._tables.edges)
 
     async def switch(self, to_come: Collection[date]) -> int:
         """See ``MonthMaker.switch``."""
@@ -160,6 +172,7 @@ class ClickHouseMonthMaker:
         replace_month(client, "events", tables.settled, scope)
         for rollup in rollups.ROWS:
             replace_month(client, rollup, f"{tables.prefix}{rollup}", scope)
+        replace_month(client, edges.TABLE, tables.edges, scope)
         close_intent(client, intent)
         settle.reconcile_month(client, tables.settled, scope, to_come=to_come)
         tables.drop(client)
@@ -215,6 +228,7 @@ class _Tables:
         self.settled = f"{name}_settled"
         self.prefix = f"{name}_"
         """Before the names of the roll-ups."""
+        self.edges = f"{name}_{edges.TABLE}"
 
     def make(self, client: "Client") -> None:
         for name, table in self._like().items():
@@ -227,7 +241,7 @@ class _Tables:
 
     def _like(self) -> dict[str, str]:
         counts = {f"{self.prefix}{rollup}": rollup for rollup in rollups.ROWS}
-        return {self.own: "events", self.settled: "events", **counts}
+        return {self.own: "events", self.settled: "events", self.edges: edges.TABLE, **counts}
 
 
 def _open_client(dsn: Dsn) -> "Client":

@@ -1,10 +1,13 @@
 """Behaviour: funnels, retention and cohorts, journeys, paths."""
 
+from collections.abc import Mapping
+
 from ingress_gateway.openapi.analytics_parts import FLAG, INFO, TEXT, report
 from ingress_gateway.openapi.parts import Json, instant, listing, number, query, record, ref, text
-from ingress_gateway.routes.analytics.behavior import ACTORS, KINDS, MOST_STEPS, PERIODS
+from ingress_gateway.routes.analytics.behavior import ACTORS, IDENTITIES, KINDS, MOST_STEPS, PERIODS
 
 _PERCENT: Json = {"type": ["number", "null"]}
+_INSTANT: Json = {"type": "string", "format": "date-time"}
 _EVENTS: Json = {"type": ["string", "object", "array"]}
 _NULLABLE_NUMBER: Json = {"type": ["number", "null"]}
 
@@ -13,7 +16,7 @@ def _same(description: str, schema: Json) -> tuple[str, Json, Json]:
     return description, schema, schema
 
 
-def _words(choices: dict[str, object]) -> Json:
+def _words(choices: Mapping[str, object]) -> Json:
     return {"type": "string", "enum": list(choices)}
 
 
@@ -41,6 +44,7 @@ _TOUCH = record(
         "campaign_id": text("The campaign; empty for none."),
         "session_id": text("Its visit."),
         "click_id": text("Our click id."),
+        "user_id": text("The visitor."),
         "is_conversion": {"type": "boolean", "description": "True for a conversion."},
         "value": {**_NULLABLE_NUMBER, "description": "The conversion's value; null for other events."},
         "currency": {"type": ["string", "null"], "description": "Its currency."},
@@ -98,9 +102,14 @@ SCHEMAS: Json = {
         {
             "journeys": listing(
                 record(
-                    "One visitor.",
+                    "One visitor, or one person.",
                     {
-                        "user_id": text("The visitor."),
+                        "user_id": text("The visitor; of a person's journey the one that was asked for."),
+                        "person_id": {
+                            "type": ["string", "null"],
+                            "description": "The person; null: a visitor's journey.",
+                        },
+                        "user_ids": listing(TEXT, "The person's visitors."),
                         "touches": listing(_TOUCH, "In the order of time; the first 1,000."),
                         "event_count": number("Events, those left out too."),
                         "session_count": number("Visits."),
@@ -241,6 +250,12 @@ PATHS: Json = {
         own={
             "user_id": _same("One visitor.", TEXT),
             "click_id": _same("The visitor of this click, by our id or the source's.", TEXT),
+            "identity": _same(
+                "`person`: what every visitor did who is one person with the one named by `user_id` or `click_id`, as "
+                "one journey. `visitor` where none is given.",
+                _words(IDENTITIES),
+            ),
+            "as_of": _same("With `identity=person`: who was known to be one person at this instant.", _INSTANT),
             "converted_only": _same("Only visitors with a conversion.", FLAG),
             "limit": _same("Journeys of a page, 50 where none is given.", _whole(500)),
             "page_token": _same("The `next_page_token` of the page before.", TEXT),
@@ -250,6 +265,8 @@ PATHS: Json = {
             "journeys": [
                 {
                     "user_id": "usr_customer123",
+                    "person_id": None,
+                    "user_ids": ["usr_customer123"],
                     "touches": [
                         {
                             "event_id": "01930f2e-7c2b-7d42-9f0a-3a5b1c2d4e5f",
@@ -261,6 +278,7 @@ PATHS: Json = {
                             "campaign_id": "june_promo",
                             "session_id": "ses_1",
                             "click_id": "tc7Yw2mVbqk3NfLr8XzPaQ",
+                            "user_id": "usr_customer123",
                             "is_conversion": True,
                             "value": 149.99,
                             "currency": "USD",

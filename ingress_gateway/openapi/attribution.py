@@ -123,6 +123,12 @@ PATHS: Json = {
                 query("samples", _NUMBER, "Of `shapley`, where it is sampled: orders, 2000."),
                 query("seed", _NUMBER, "Of `shapley`, where it is sampled: of the sample, 0."),
                 query("lookback", _TEXT, "How long before a conversion a touch counts, `30d` where none is given."),
+                query(
+                    "identity",
+                    {"type": "string", "enum": ["visitor", "person"]},
+                    "With `user_id` or `click_id`; `person`: what every visitor did who is one person with this one is "
+                    "one journey: docs/identity.md. `visitor` where none is given.",
+                ),
                 *(query(name, schema, _OF_A_REPORT + told) for name, (told, schema) in _OWN.items()),
                 query("lookbacks", _TEXT, _OF_A_REPORT + _LOOKBACKS_TEXT + " JSON."),
                 query("format", {"type": "string", "enum": ["json", "csv"]}, _OF_A_REPORT + "In the place of Accept."),

@@ -47,6 +47,7 @@ async def _visitor(call: Call) -> web.StreamResponse:
             lookback=asked.duration("lookback"),
             time_range=time_range_pb2.TimeRange(start_time=timestamp_of(start), end_time=timestamp_of(end)),
             currency=asked.text("currency") or "",
+            is_person=asked.choice("identity", {"visitor": False, "person": True}) or False,
         )
     try:
         answer = await api.ask(api.attribution.AttributeJourney, request, seconds=call.gateway.settings.query_seconds)

@@ -7,6 +7,7 @@ from ingress_gateway.routes.analytics.asking import Report
 from ingress_gateway.routes.analytics.numbers import Json, amount, info_of, instant_of, percent, value_of
 from ingress_gateway.routes.analytics.question import Question, is_json
 from ingress_gateway.routes.analytics.slices import slice_of
+from svc_runtime.timestamps import timestamp_of
 from trellis.analytics.v1 import behavior_pb2 as pb
 from trellis.analytics.v1 import report_pb2
 
@@ -22,6 +23,7 @@ KINDS = {
     "bracket": pb.RETENTION_KIND_BRACKET,
 }
 MOST_STEPS = 32
+IDENTITIES = {"visitor": pb.IDENTITY_VISITOR, "person": pb.IDENTITY_PERSON}
 _MOST_PERIODS = 366
 _MOST_JOURNEYS = 500
 _MOST_PATHS = 10_000
@@ -139,6 +141,8 @@ def _journeys_request(asked: Question) -> pb.ListJourneysRequest:
         is_converted_only=asked.flag("converted_only") or False,
         page_size=asked.number("limit", 1, _MOST_JOURNEYS) or 0,
         page_token=asked.page_token(),
+        identity=asked.choice("identity", IDENTITIES) or pb.IDENTITY_UNSPECIFIED,
+        as_of_time=timestamp_of(asked.instant("as_of")),
     )
 
 
@@ -153,6 +157,8 @@ def _journeys(_request: pb.ListJourneysRequest, answer: pb.ListJourneysResponse)
 def _journey(journey: pb.Journey) -> Json:
     return {
         "user_id": journey.user_id,
+        "person_id": journey.person_id or None,
+        "user_ids": list(journey.user_ids) or [journey.user_id],
         "touches": [_touch(touch) for touch in journey.touches],
         "event_count": journey.event_count,
         "session_count": journey.session_count,
@@ -173,6 +179,7 @@ def _touch(touch: pb.Touch) -> Json:
         "campaign_id": touch.campaign_id,
         "session_id": touch.session_id,
         "click_id": touch.click_id,
+        "user_id": touch.user_id,
         "is_conversion": touch.is_conversion,
         "value": amount(touch.value.amount_micros) if has_value else None,
         "currency": touch.value.currency if has_value else None,
@@ -211,10 +218,9 @@ _RETENTION_NAMES = {
     "return_predicate": "return_events",
     "period_count": "periods",
 }
+_JOURNEY_NAMES = {"is_converted_only": "converted_only", "as_of_time": "as_of"}
 funnel = Report(_funnel_request, lambda stub, _request: stub.QueryFunnel, _funnel)
 retention = Report(_retention_request, lambda stub, _request: stub.QueryRetention, _retention, _RETENTION_NAMES)
 cohorts = Report(_cohorts_request, lambda stub, _request: stub.QueryRetention, _retention, _RETENTION_NAMES)
-journeys = Report(
-    _journeys_request, lambda stub, _request: stub.ListJourneys, _journeys, {"is_converted_only": "converted_only"}
-)
+journeys = Report(_journeys_request, lambda stub, _request: stub.ListJourneys, _journeys, _JOURNEY_NAMES)
 paths = Report(_paths_request, lambda stub, _request: stub.QueryPaths, _paths)

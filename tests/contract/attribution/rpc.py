@@ -67,7 +67,14 @@ class Nobody:
     """Knows no visitor."""
 
     async def visitor(
-        self, caller: Caller, *, user_id: str, click_id: str, start_time: datetime, end_time: datetime
+        self,
+        caller: Caller,
+        *,
+        user_id: str,
+        click_id: str,
+        start_time: datetime,
+        end_time: datetime,
+        is_person: bool = False,
     ) -> Visitor:
         """See ``Visitors.visitor``."""
         raise NotFoundError("no such visitor")

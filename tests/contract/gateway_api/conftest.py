@@ -31,6 +31,7 @@ async def mesh(shared_mesh: Mesh) -> Mesh:
         shared_mesh.capture,
         shared_mesh.projection,
         shared_mesh.analytics,
+        shared_mesh.identity,
     )
     shared_mesh.conversions.__init__()  # type: ignore[misc]  # as new
     shared_mesh.partners.__init__()  # type: ignore[misc]  # as new

@@ -28,6 +28,7 @@ from tests.contract.attribution.memory_settings import MemoryModelSettingsStore
 from tests.contract.gateway_api.description import Description
 from tests.contract.gateway_api.fake_analytics import FakeAnalytics
 from tests.contract.gateway_api.fake_conversions import FakeConversions
+from tests.contract.gateway_api.fake_identity import FakeIdentity
 from tests.contract.gateway_api.fake_journeys import FakeJourneys
 from tests.contract.gateway_api.fake_partners import FakePartners
 from tests.contract.gateway_api.fake_projection import FakeProjection
@@ -42,6 +43,7 @@ from tests.contract.gateway_api.fakes import (
     FakeWarden,
 )
 from trellis.analytics.v1.analytics_service_pb2_grpc import add_AnalyticsServiceServicer_to_server
+from trellis.analytics.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
 from trellis.analytics.v1.projection_service_pb2_grpc import add_ProjectionServiceServicer_to_server
 from trellis.attribution.v1.attribution_service_pb2_grpc import add_AttributionServiceServicer_to_server
 from trellis.attribution.v1.conversion_service_pb2_grpc import add_ConversionServiceServicer_to_server
@@ -94,6 +96,7 @@ class Mesh:
     projection: FakeProjection
     analytics: FakeAnalytics
     journeys: FakeJourneys
+    identity: FakeIdentity
     servers: dict[str, GrpcServer]
     conversions: FakeConversions
     partners: FakePartners
@@ -152,8 +155,8 @@ async def running_mesh(
     """Run a gateway on ``directory`` and the services behind it; ``reading`` is an AnalyticsService that is no fake."""
     attribution, warden, capture = FakeAttribution(), FakeWarden(), FakeCapture()
     projection, analytics, conversions = FakeProjection(), FakeAnalytics(), FakeConversions()
-    journeys, partners = FakeJourneys(), FakePartners()
-    furnish(attribution, warden, capture, projection, analytics)
+    journeys, partners, identity = FakeJourneys(), FakePartners(), FakeIdentity()
+    furnish(attribution, warden, capture, projection, analytics, identity)
 
     models = ModelServicer(CreditReports(journeys), MemoryModelSettingsStore(), clock=SystemClock())
 
@@ -169,6 +172,7 @@ async def running_mesh(
     def serve_reading(server: Any) -> None:
         add_ProjectionServiceServicer_to_server(projection, server)
         add_AnalyticsServiceServicer_to_server(reading or analytics, server)
+        add_IdentityServiceServicer_to_server(identity, server)
 
     async with contextlib.AsyncExitStack() as stack:
         servers = {
@@ -195,6 +199,7 @@ async def running_mesh(
             projection,
             analytics,
             journeys,
+            identity,
             behind,
             conversions,
             partners,
@@ -207,6 +212,7 @@ def furnish(
     capture: FakeCapture,
     projection: FakeProjection,
     analytics: FakeAnalytics,
+    identity: FakeIdentity,
 ) -> None:
     """Begin with the campaigns `summer_sale` and `theirs`, and a host of each organisation."""
     attribution.__init__()  # type: ignore[misc]  # as new
@@ -214,6 +220,7 @@ def furnish(
     capture.__init__()  # type: ignore[misc]  # as new
     projection.__init__()  # type: ignore[misc]  # as new
     analytics.__init__()  # type: ignore[misc]  # as new
+    identity.__init__()  # type: ignore[misc]  # as new
     attribution.put(ACME, "summer_sale")
     attribution.put(OTHER, "theirs")
     warden.domains = {HOST: ACME, "track.other.example": OTHER}

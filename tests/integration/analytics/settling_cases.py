@@ -93,16 +93,20 @@ def cut(rows: Sequence[Any], dice: random.Random) -> list[list[Any]]:
     return [page for page in pages if page]
 
 
-def stage(client: "Client", rows: Iterable[dict[str, Any]], table: str = "staged") -> None:
+def stage(
+    client: "Client", rows: Iterable[dict[str, Any]], table: str = "staged", columns: Sequence[str] = COLUMNS
+) -> None:
     """Make rows the ones of a page."""
     client.command(f"CREATE TABLE IF NOT EXISTS {table} AS events ENGINE = Memory")
     client.command(f"TRUNCATE TABLE {table}")
-    client.insert(table, [[row[name] for name in COLUMNS] for row in rows], column_names=list(COLUMNS))
+    client.insert(table, [[row[name] for name in columns] for row in rows], column_names=list(columns))
 
 
-def take_in(client: "Client", rows: Sequence[dict[str, Any]], *, crash: str = "") -> None:
+def take_in(
+    client: "Client", rows: Sequence[dict[str, Any]], *, crash: str = "", columns: Sequence[str] = COLUMNS
+) -> None:
     """Write a page, or as much of it as is done before the ``crash``."""
-    stage(client, rows)
+    stage(client, rows, columns=columns)
     client.command("CREATE TABLE IF NOT EXISTS settled AS events ENGINE = Memory")
     client.command("TRUNCATE TABLE settled")
     settle(client, "staged", "settled")

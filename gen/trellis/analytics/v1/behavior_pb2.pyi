@@ -76,6 +76,34 @@ RETENTION_KIND_BRACKET: RetentionKind.ValueType  # 3
 """In the bracket of periods that N names; `brackets` has them."""
 Global___RetentionKind: _TypeAlias = RetentionKind  # noqa: Y015
 
+class _Identity:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _IdentityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Identity.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    IDENTITY_UNSPECIFIED: _Identity.ValueType  # 0
+    """Not set: a visitor's."""
+    IDENTITY_VISITOR: _Identity.ValueType  # 1
+    """A visitor's (`user_id`)."""
+    IDENTITY_PERSON: _Identity.ValueType  # 2
+    """A person's: of all visitors that are joined with the one asked for, see IdentityService, and conversions of theirs
+    that no visitor sent.
+    """
+
+class Identity(_Identity, metaclass=_IdentityEnumTypeWrapper):
+    """Identity says whose events are one journey."""
+
+IDENTITY_UNSPECIFIED: Identity.ValueType  # 0
+"""Not set: a visitor's."""
+IDENTITY_VISITOR: Identity.ValueType  # 1
+"""A visitor's (`user_id`)."""
+IDENTITY_PERSON: Identity.ValueType  # 2
+"""A person's: of all visitors that are joined with the one asked for, see IdentityService, and conversions of theirs
+that no visitor sent.
+"""
+Global___Identity: _TypeAlias = Identity  # noqa: Y015
+
 @_typing.final
 class QueryFunnelRequest(_message.Message):
     """QueryFunnelRequest asks how many actors take one step after the other."""
@@ -447,6 +475,8 @@ class ListJourneysRequest(_message.Message):
     IS_CONVERTED_ONLY_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    IDENTITY_FIELD_NUMBER: _builtins.int
+    AS_OF_TIME_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """One visitor; empty: all. Not with `click_id`."""
     click_id: _builtins.str
@@ -457,9 +487,15 @@ class ListJourneysRequest(_message.Message):
     """Journeys wanted, newest last event first; 0: 50; at most 500. A page ends early where its journeys are long."""
     page_token: _builtins.str
     """`next_page_token` of the page before."""
+    identity: Global___Identity.ValueType
+    """Whose events are one journey. PERSON needs `user_id` or `click_id`."""
     @_builtins.property
     def slice(self) -> _report_pb2.Slice:
         """Which events."""
+
+    @_builtins.property
+    def as_of_time(self) -> _timestamp_pb2.Timestamp:
+        """With PERSON: who was known to be one person at this instant; not set: now."""
 
     def __init__(
         self,
@@ -470,10 +506,12 @@ class ListJourneysRequest(_message.Message):
         is_converted_only: _builtins.bool = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        identity: Global___Identity.ValueType = ...,
+        as_of_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["slice", b"slice"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "slice", b"slice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["click_id", b"click_id", "is_converted_only", b"is_converted_only", "page_size", b"page_size", "page_token", b"page_token", "slice", b"slice", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "click_id", b"click_id", "identity", b"identity", "is_converted_only", b"is_converted_only", "page_size", b"page_size", "page_token", b"page_token", "slice", b"slice", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -515,7 +553,7 @@ Global___ListJourneysResponse: _TypeAlias = ListJourneysResponse  # noqa: Y015
 
 @_typing.final
 class Journey(_message.Message):
-    """Journey is what one visitor did in the slice."""
+    """Journey is what one visitor, or one person, did in the slice."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -525,14 +563,18 @@ class Journey(_message.Message):
     SESSION_COUNT_FIELD_NUMBER: _builtins.int
     CONVERSION_COUNT_FIELD_NUMBER: _builtins.int
     REVENUE_FIELD_NUMBER: _builtins.int
+    PERSON_ID_FIELD_NUMBER: _builtins.int
+    USER_IDS_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
-    """The visitor."""
+    """The visitor; of a person's journey the one that was asked for."""
     event_count: _builtins.int
     """Number of events, those left out too."""
     session_count: _builtins.int
     """Number of visits."""
     conversion_count: _builtins.int
     """Number of conversions."""
+    person_id: _builtins.str
+    """The person; empty where the journey is a visitor's."""
     @_builtins.property
     def touches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Touch]:
         """In the order of time; the first 1,000."""
@@ -540,6 +582,10 @@ class Journey(_message.Message):
     @_builtins.property
     def revenue(self) -> _containers.RepeatedCompositeFieldContainer[_money_pb2.Money]:
         """Sum of their values, by currency."""
+
+    @_builtins.property
+    def user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The person's visitors, in the order of their ids; empty where the journey is a visitor's."""
 
     def __init__(
         self,
@@ -550,10 +596,12 @@ class Journey(_message.Message):
         session_count: _builtins.int = ...,
         conversion_count: _builtins.int = ...,
         revenue: _abc.Iterable[_money_pb2.Money] | None = ...,
+        person_id: _builtins.str = ...,
+        user_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversion_count", b"conversion_count", "event_count", b"event_count", "revenue", b"revenue", "session_count", b"session_count", "touches", b"touches", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversion_count", b"conversion_count", "event_count", b"event_count", "person_id", b"person_id", "revenue", b"revenue", "session_count", b"session_count", "touches", b"touches", "user_id", b"user_id", "user_ids", b"user_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -576,6 +624,7 @@ class Touch(_message.Message):
     CLICK_ID_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     IS_CONVERSION_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """The event."""
     event_type: _builtins.str
@@ -594,6 +643,8 @@ class Touch(_message.Message):
     """Click id, ours."""
     is_conversion: _builtins.bool
     """True for a conversion."""
+    user_id: _builtins.str
+    """The visitor."""
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
         """When it was received."""
@@ -616,10 +667,11 @@ class Touch(_message.Message):
         click_id: _builtins.str = ...,
         value: _money_pb2.Money | None = ...,
         is_conversion: _builtins.bool = ...,
+        user_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "channel", b"channel", "click_id", b"click_id", "event_id", b"event_id", "event_time", b"event_time", "event_type", b"event_type", "is_conversion", b"is_conversion", "medium", b"medium", "session_id", b"session_id", "source", b"source", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "channel", b"channel", "click_id", b"click_id", "event_id", b"event_id", "event_time", b"event_time", "event_type", b"event_type", "is_conversion", b"is_conversion", "medium", b"medium", "session_id", b"session_id", "source", b"source", "user_id", b"user_id", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1035,6 +1035,7 @@ class AttributeJourneyRequest(_message.Message):
     LOOKBACK_FIELD_NUMBER: _builtins.int
     TIME_RANGE_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
+    IS_PERSON_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """The visitor; or"""
     click_id: _builtins.str
@@ -1043,6 +1044,10 @@ class AttributeJourneyRequest(_message.Message):
     """Name of the model: docs/models.md; empty: `last_touch`."""
     currency: _builtins.str
     """ISO 4217 code: conversions in other currencies are left out. Empty: the one that most of them have."""
+    is_person: _builtins.bool
+    """True: the touches and conversions of every visitor who is one person with this one (docs/identity.md) are credited
+    together; false: the visitor's alone.
+    """
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """The model's parameters by name; those that are left out have their defaults."""
@@ -1067,10 +1072,11 @@ class AttributeJourneyRequest(_message.Message):
         lookback: _duration_pb2.Duration | None = ...,
         time_range: _time_range_pb2.TimeRange | None = ...,
         currency: _builtins.str = ...,
+        is_person: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lookback", b"lookback", "time_range", b"time_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["click_id", b"click_id", "currency", b"currency", "lookback", b"lookback", "model", b"model", "parameters", b"parameters", "time_range", b"time_range", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["click_id", b"click_id", "currency", b"currency", "is_person", b"is_person", "lookback", b"lookback", "model", b"model", "parameters", b"parameters", "time_range", b"time_range", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,186 @@
+"""Edges of rows: who an event names, taken from its own columns, never from what settling gave it.
+
+An edge is written before its event is seen, and again as often as the page comes: rows of one edge and day merge into
+one, whatever their order and number.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+from analytics_svc.identity.end import EndHasher, edges_of
+from analytics_svc.projection import row_binary as rb
+from analytics_svc.store.touches import own_values
+from enrichment.identities import NAMES, Identifiers, read_identifiers
+from svc_runtime.clickhouse import ClickHouse, insert_rows, select
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+TABLE = "identity_edges"
+_USER = own_values()["user_id"]
+_CONVERSION = "(conversion_event != '' AND event_type != 'click')"
+_PAIRS = "CAST(params, 'Array(Tuple(String, String))')"
+_GIVEN = f"arraySort(arrayFilter(pair -> has({{names:Array(String)}}, lower(pair.1)), {_PAIRS}))"
+_NAMES_ANY = "hasAny(arrayMap(name -> lower(name), mapKeys(params)), {names:Array(String)})"
+# A visitor whom a gateway told by address and browser alone is none.
+_NAMED = f"""
+SELECT organization_id, visitor, is_conversion, if(is_conversion AND visitor = '', toString(event_id), '') AS event,
+    toUInt16(toDate(event_time, 'UTC')) AS day, order_id, given.1, given.2,
+    min((toUnixTimestamp64Milli(event_time), event_id)) AS evidence, max(toUnixTimestamp64Milli(event_time))
+FROM (
+    SELECT organization_id, event_id, event_time, order_id, {_GIVEN} AS given,
+        if(startsWith({_USER}, 'usr_h'), '', {_USER}) AS visitor, toUInt8({_CONVERSION}) AS is_conversion
+    FROM {{table}} WHERE {{where}} AND (order_id != '' OR {_NAMES_ANY})
+)
+GROUP BY organization_id, visitor, is_conversion, event, day, order_id, given
+"""  # noqa: S608 - our own text
+_MOST_ROWS = 100_000
+_encode_row: tuple[rb.Encode, ...] = (
+    rb.text,
+    struct.Struct("<H").pack,
+    rb.text,
+    rb.text,
+    rb.text,
+    rb.int64,
+    lambda raw: raw,
+    rb.int64,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What events of one visitor and day, or one event, name."""
+
+    organization_id: str
+    visitor_id: str
+    is_conversion: bool
+    event_id: str
+    day: int
+    """Since 1970."""
+    order_id: str
+    identifiers: Identifiers
+    first_ms: int
+    first_event: bytes
+    """As the engine writes a UUID."""
+    last_ms: int
+
+
+def keep_edges(client: "Client", table: str, hasher: EndHasher, *, where: str = "1", target: str = TABLE) -> None:
+    """Add the edges of the rows of ``table``, which has the columns of ``events``, settled or not."""
+    names = {"names": [*NAMES]}
+    answer = rb.Reader(
+        client.raw_query(_NAMED.replace("{table}", table).replace("{where}", where), parameters=names, fmt="RowBinary")
+    )
+    rows: list[bytes] = []
+    for named in _read(answer):
+        rows += _rows_of(named, hasher)
+        if len(rows) >= _MOST_ROWS:
+            _insert(client, target, rows)
+            rows = []
+    _insert(client, target, rows)
+
+
+def keep_edges_of_days(
+    client: "Client", table: str, hasher: EndHasher, *, where: str = "1", target: str = TABLE
+) -> None:
+    """Do the same a day at a time, for tables that are large."""
+    days = client.query(f"SELECT DISTINCT toDate(event_time, 'UTC') FROM {table} WHERE {where}").result_rows  # noqa: S608
+    for (day,) in days:
+        keep_edges(client, table, hasher, where=f"{where} AND {_of_day(day)}", target=target)
+
+
+def _of_day(day: date) -> str:
+    return f"toDate(event_time, 'UTC') = '{day:%Y-%m-%d}'"
+
+
+def _read(answer: rb.Reader) -> Iterator[_Named]:
+    while not answer.is_over:
+        organization_id, visitor_id = answer.text(), answer.text()
+        is_conversion, event_id = bool(answer.uint8()), answer.text()
+        day = int.from_bytes(answer.take(2), "little")
+        order_id, given, values = answer.text(), answer.texts(), answer.texts()
+        first_ms, first_event = int.from_bytes(answer.take(8), "little", signed=True), answer.take(16)
+        last_ms = int.from_bytes(answer.take(8), "little", signed=True)
+        yield _Named(
+            _text(organization_id),
+            _text(visitor_id),
+            is_conversion,
+            _text(event_id),
+            day,
+            _text(order_id),
+            read_identifiers(zip(given, values, strict=True)),
+            first_ms,
+            first_event,
+            last_ms,
+        )
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
+def _rows_of(named: _Named, hasher: EndHasher) -> Iterator[bytes]:
+    ends = hasher.ends(named.organization_id, named.identifiers, named.order_id)
+    for edge in edges_of(named.visitor_id, named.event_id, ends, is_conversion=named.is_conversion):
+        for side, other in ((edge.one, edge.other), (edge.other, edge.one)):
+            values = (
+                named.organization_id, named.day, hasher.edition, str(side), str(other), named.first_ms,
+                named.first_event, named.last_ms,
+            )  # fmt: skip
+            yield b"".join([encode(value) for encode, value in zip(_encode_row, values, strict=True)])
+
+
+def _insert(client: "Client", target: str, rows: Sequence[bytes]) -> None:
+    if rows:
+        client.raw_insert(target, insert_block=b"".join(rows), fmt="RowBinary", settings={"insert_deduplicate": "0"})
+
+
+class ClickHouseEdges:
+    """``EdgeHistory`` on the tables ``events``, ``identity_edges`` and ``identity_months``."""
+
+    def __init__(self, clickhouse: ClickHouse, hasher: EndHasher) -> None:
+        self._clickhouse = clickhouse
+        self._hasher = hasher
+
+    async def missing_months(self) -> list[date]:
+        """See ``EdgeHistory.missing_months``."""
+        rows = await select(
+            self._clickhouse,
+            "SELECT DISTINCT toStartOfMonth(event_time) AS month FROM events WHERE month NOT IN"
+            " (SELECT month FROM identity_months WHERE edition = {edition:String}) ORDER BY month DESC",
+            {"edition": self._hasher.edition},
+        )
+        return [row[0] for row in rows]
+
+    async def days(self, month: date) -> list[date]:
+        """See ``EdgeHistory.days``."""
+        rows = await select(
+            self._clickhouse,
+            "SELECT DISTINCT toDate(event_time, 'UTC') AS day FROM events"
+            " WHERE toYYYYMM(event_time) = {month:UInt32} ORDER BY day",
+            {"month": month.year * 100 + month.month},
+        )
+        return [row[0] for row in rows]
+
+    async def keep_day(self, day: date) -> None:
+        """See ``EdgeHistory.keep_day``."""
+        await self._clickhouse.run(lambda client: keep_edges(client, "events", self._hasher, where=_of_day(day)))
+
+    async def keep_month(self, month: date) -> None:
+        """See ``EdgeHistory.keep_month``."""
+        row = [month, self._hasher.edition]
+        await insert_rows(self._clickhouse, "identity_months", {"month": "Date", "edition": "String"}, [row])
+
+    async def drop_others(self) -> None:
+        """See ``EdgeHistory.drop_others``."""
+        await self._clickhouse.run(self._drop_others)
+
+    def _drop_others(self, client: "Client") -> None:
+        others = "edition != {edition:String}"
+        values = {"edition": self._hasher.edition}
+        for table in (TABLE, "identity_months"):
+            if client.query(f"SELECT 1 FROM {table} WHERE {others} LIMIT 1", parameters=values).result_rows:  # noqa: S608 - our own table
+                client.command(f"DELETE FROM {table} WHERE {others}", parameters=values)  # noqa: S608 - our own table
