@@ -85,6 +85,7 @@ async def test_the_journey_of_the_specification(asked: Asked, client: "Client") 
         click_id="c3",
         value=paid,
         is_conversion=True,
+        user_id="usr_customer123",
     )
     assert not any(touch.is_conversion or touch.HasField("value") for touch in found.touches[:-1])
     assert (found.event_count, found.session_count, found.conversion_count) == (5, 3, 1)
