@@ -78,6 +78,8 @@ def _read(query: bytes, body: bytes | None) -> tuple[pb.QueryAttributionRequest,
     with Question.of(query) if body is None else Question.of_json(body) as asked:
         for name in _OF_A_VISITOR if asked.is_query else ():
             asked.ignored(name)
+        if asked.is_query and asked.choice("identity", {"visitor": False, "person": True}):
+            asked.refuse("identity", "of a person needs user_id or click_id: a report credits visitors")
         request = pb.QueryAttributionRequest(
             slice=slice_of(asked),
             models=_models(asked),

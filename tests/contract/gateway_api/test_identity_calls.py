@@ -75,3 +75,8 @@ async def test_a_journey_is_a_visitors_unless_a_persons_is_asked_for(mesh: Mesh)
     assert mesh.analytics.requests[-1].as_of_time.seconds == 1777593600
     await mesh.get("/api/v1/analytics/attribution?user_id=usr_customer123&identity=person")
     assert mesh.attribution.asked.is_person
+
+
+async def test_a_report_of_attribution_is_of_visitors(mesh: Mesh) -> None:
+    answer = await mesh.get("/api/v1/analytics/attribution?identity=person")
+    assert (answer.status, [*answer.violations]) == (400, ["identity"])
