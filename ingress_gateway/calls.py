@@ -24,7 +24,12 @@ from svc_runtime.errors import (
 from svc_runtime.logs import get_logger
 from svc_runtime.mesh_token import Caller, CallerKind
 from svc_runtime.rpc_status import error_from_rpc
-from trellis.analytics.v1 import analytics_service_pb2_grpc, identity_service_pb2_grpc, projection_service_pb2_grpc
+from trellis.analytics.v1 import (
+    analytics_service_pb2_grpc,
+    identity_service_pb2_grpc,
+    overlay_service_pb2_grpc,
+    projection_service_pb2_grpc,
+)
 from trellis.attribution.v1 import (
     attribution_service_pb2_grpc,
     conversion_service_pb2_grpc,
@@ -98,6 +103,11 @@ class ApiCall:
     def projection(self) -> "projection_service_pb2_grpc.ProjectionServiceAsyncStub":
         """What analytics_svc is told about its reading, for ``ask``."""
         return projection_service_pb2_grpc.ProjectionServiceStub(self.call.gateway.channels.analytics)
+
+    @property
+    def overlay(self) -> "overlay_service_pb2_grpc.OverlayServiceAsyncStub":
+        """What analytics_svc knows of claims over history, for ``ask``."""
+        return overlay_service_pb2_grpc.OverlayServiceStub(self.call.gateway.channels.analytics)
 
     @property
     def warden(self) -> "auth_service_pb2_grpc.AuthServiceAsyncStub":

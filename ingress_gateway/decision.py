@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -32,13 +33,32 @@ Names: TypeAlias = frozenset[bytes] | None
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """Where a click goes, and why."""
+
+    target: Target
+    destination_id: str
+    status: int
+    """200: a page that refreshes."""
+    names: Names
+    rule_id: str = ""
+    """Empty: no rule, but the campaign's own action or fallback."""
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """A destination of an action."""
 
-    destination_id: str
-    target: Target
+    decision: Decision
+    """To take it."""
     bound: float
     """Where its share ends, from 0 to 1: that of the last is 1."""
+
+    @property
+    def destination_id(self) -> str:
+        """Its id in the action."""
+        return self.decision.destination_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,30 +68,26 @@ class Act:
     choices: tuple[Choice, ...]
     salt: bytes
     """Of the split: a visitor stays with a destination for as long as it does not change."""
-    status: int
-    """200: a page that refreshes."""
-    names: Names
-    tags: tuple[str, ...]
 
     @classmethod
-    def compile(cls, action: rule_pb2.Action, *place: str) -> "Act":
-        """Compile an action; ``place`` says whose it is. Raise ValueError for a destination that is none."""
-        choices, bound = [], 0.0
-        weights = [found.weight for found in action.destinations]
-        for found, weight in zip(action.destinations, weights, strict=True):
-            bound += weight / (sum(weights) or 1)
-            choices.append(Choice(found.destination_id, Target.compile(found.url), bound))
-        if not choices:
+    def compile(cls, action: rule_pb2.Action, campaign_id: str, *rule_ids: str) -> "Act":
+        """Compile an action, of a rule or of the campaign itself. Raise ValueError for a destination that is none."""
+        if not action.destinations:
             raise ValueError("an action without destinations")
-        choices[-1] = Choice(choices[-1].destination_id, choices[-1].target, 1.0)
+        weights = [found.weight for found in action.destinations]
+        shares = accumulate(weight / (sum(weights) or 1) for weight in weights)
+        status, names, tags = _STATUS.get(action.redirect_type, 302), _names(action), tuple(action.tags)
+        choices = [
+            Choice(
+                Decision(Target.compile(found.url), found.destination_id, status, names, "".join(rule_ids), tags),
+                share,
+            )
+            for found, share in zip(action.destinations, shares, strict=True)
+        ]
+        choices[-1] = replace(choices[-1], bound=1.0)
+        place = (campaign_id, *rule_ids)
         split = repr((place, [(found.destination_id, weight) for found, weight in zip(choices, weights, strict=True)]))
-        return cls(
-            tuple(choices),
-            hashlib.blake2b(split.encode(), digest_size=16).digest(),
-            _STATUS.get(action.redirect_type, 302),
-            _names(action),
-            tuple(action.tags),
-        )
+        return cls(tuple(choices), hashlib.blake2b(split.encode(), digest_size=16).digest())
 
     def choose(self, user_id: str) -> Choice:
         """Return a visitor's destination: the same each time, others for others, each as often as its weight says."""
@@ -80,10 +96,6 @@ class Act:
         digest = hashlib.blake2b(user_id.encode(), key=self.salt, digest_size=8).digest()
         point = int.from_bytes(digest, "big") / 2**64
         return next(choice for choice in self.choices if point < choice.bound or choice.bound >= 1.0)
-
-    def decision(self, choice: Choice, rule_id: str = "") -> "Decision":
-        """Return the decision for a choice."""
-        return Decision(choice.target, choice.destination_id, self.status, self.names, rule_id, self.tags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,19 +158,6 @@ class Hours:
         return any(start <= minute < end for start, end in self.minutes_by_weekday.get(local.weekday(), ()))
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Where a click goes, and why."""
-
-    target: Target
-    destination_id: str
-    status: int
-    names: Names
-    rule_id: str = ""
-    """Empty: no rule, but the campaign's own action or fallback."""
-    tags: tuple[str, ...] = ()
-
-
 def _names(action: rule_pb2.Action) -> Names:
     if action.parameter_policy == rule_pb2.PARAMETER_POLICY_NONE:
         return frozenset()
@@ -201,8 +200,10 @@ def value_of(click: Click, minted: Mapping[str, str]) -> Callable[[str], bytes]:
 
 
 def _plain(name: str) -> Callable[[Click], bytes]:
+    reader = READERS[name]
+
     def read(click: Click) -> bytes:
-        fact = click.facts.fields[name]
+        fact = reader(click)
         return fact if isinstance(fact, bytes) else b"" if fact is None else str(fact).encode()
 
     return read

@@ -66,11 +66,12 @@ class Click:
     def __init__(self, arrival: Arrival, event_time_ms: int, reader: ClickReader) -> None:
         self.arrival = arrival
         self.event_time_ms = event_time_ms
+        self.event_type = b"click"
         self._reader = reader
 
-    @once
+    @property
     def facts(self) -> Facts:
-        """For rules."""
+        """For rules. Made anew each time, and not kept here: two that held each other would wait for the collector."""
         return Facts(self.event_time_ms, _Fields(self), _Params(self), _Headers(self))
 
     @once
@@ -146,7 +147,7 @@ READERS: Mapping[str, Callable[[Click], Fact]] = {
     "language": _text(lambda click: read_language(click.headers.get(b"accept-language", b""))),
     "user_agent": lambda click: click.headers.get(b"user-agent", b""),
     "is_bot": lambda click: bool(bot_reasons(click.agent.bot_reasons, click.headers)),
-    "event_type": lambda _: b"click",
+    "event_type": lambda click: click.event_type,
     "value": lambda _: None,
 }
 """Every field of the rule language but the parameters, headers and times, by name."""

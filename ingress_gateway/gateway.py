@@ -7,6 +7,7 @@ from aiohttp import web
 
 from ingress_gateway.arrival import Arrival
 from ingress_gateway.counters import Counters
+from ingress_gateway.facts import ClickReader
 from ingress_gateway.journal.journal import Journal
 from ingress_gateway.links import Links
 from ingress_gateway.metrics_page import MetricsPage
@@ -47,6 +48,7 @@ class Gateway:
     recorder: Recorder
     visitors: Visitors
     links: Links
+    reader: ClickReader
     unclaimed: Unclaimed
     sampler: Sampler
     counters: Counters

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from ingress_gateway.decision import MOST_HOPS, Act, Decision, Fallback, Hours, Rules, compile_rules
 from ingress_gateway.facts import Click
 from ingress_gateway.usage import Cap, Usage
+from rule_language.evaluate import Facts
 from svc_runtime.logs import get_logger
 from trellis.attribution.v1 import attribution_service_pb2 as pb
 from trellis.attribution.v1 import rule_pb2
@@ -61,7 +62,7 @@ class Route:
             paused=paused,
             expired=_fallback(campaign, "expired_fallback", paused),
             over_cap=_fallback(campaign, "over_cap_fallback", paused),
-            plain=act.decision(act.choices[0]) if act and len(act.choices) == 1 and not has_conditions else None,
+            plain=act.choices[0].decision if act and len(act.choices) == 1 and not has_conditions else None,
             is_open=campaign.HasField("claim") and not campaign.claim.is_withdrawn and not is_paused and bool(rules),
             rank=(-campaign.priority, campaign.create_time.ToNanoseconds(), campaign.campaign_id),
         )
@@ -101,16 +102,16 @@ class Verdict(NamedTuple):
 
 def _decided(route: Route, click: Click, user_id: str) -> Decision | None:
     """Ask the rules, then the campaign's own action; None when there is none."""
-    found = _by_rule(route, click, user_id)
+    found = _by_rule(route, click.facts, user_id) if route.rules else None
     if found is not None or route.act is None:
         return found
-    return route.act.decision(route.act.choose(user_id))
+    return route.act.choose(user_id).decision
 
 
-def _by_rule(route: Route, click: Click, user_id: str) -> Decision | None:
+def _by_rule(route: Route, facts: Facts, user_id: str) -> Decision | None:
     """Ask the rules; None when none matches."""
-    rule = route.rules.find(click.facts)
-    return None if rule is None else rule.act.decision(rule.act.choose(user_id), rule.rule_id)
+    rule = route.rules.find(facts)
+    return None if rule is None else rule.act.choose(user_id).decision
 
 
 class Routing:
@@ -180,6 +181,10 @@ class Routing:
         """Return the route of a slug, paused ones too."""
         return self._slugs.get((organization_id, slug))
 
+    def campaign(self, organization_id: str, campaign_id: str) -> pb.Campaign | None:
+        """Return a campaign as it is routed by; None for one that is archived or not known here."""
+        return self._campaigns.get((organization_id, campaign_id))
+
     def find_campaign(self, organization_id: str, campaign_id: str) -> Route | None:
         """Return the route of a campaign, paused ones too."""
         campaign = self._campaigns.get((organization_id, campaign_id))
@@ -220,10 +225,11 @@ class Routing:
         Only rules count, as in the campaign's claim on history. One that is outside its schedule or over a cap takes
         no such click, and hands none on.
         """
+        facts = click.facts
         for route in self._open.get(organization_id, ()):
             if route.hours is not None and not route.hours.runs_at(click.event_time_ms):
                 continue
-            decision = _by_rule(route, click, user_id)
+            decision = _by_rule(route, facts, user_id)
             if decision is None:
                 continue
             if route.caps and self.usage.is_over(

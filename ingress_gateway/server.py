@@ -138,6 +138,7 @@ async def build(
         recorder=recorder,
         visitors=visitors,
         links=Links(organisations, routing, recorder, visitors, counters, reader),
+        reader=reader,
         unclaimed=Unclaimed(recorder, counters, per_second=settings.unclaimed_per_second),
         sampler=Sampler(telemetry.sampling_ratio, is_enabled=telemetry.exports_traces),
         counters=counters,

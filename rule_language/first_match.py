@@ -7,6 +7,8 @@ need not be asked of any other value: one look-up for the field says it of all p
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Generic, TypeVar
 
 from rule_language.evaluate import Fact, Facts, Test, compile_test
@@ -28,7 +30,7 @@ _EXTRA_COST = {Operator.MATCHES: 3, Operator.NOT_CONTAINS: 1, Operator.CIDR: 2}
 class FirstMatch(Generic[T]):
     """Predicates in the order in which they decide, each with what it stands for; None matches everything."""
 
-    __slots__ = ("_entries", "_readers", "_tables")
+    __slots__ = ("_readers", "_runs", "_size", "_tables")
 
     def __init__(self, ranked: Iterable[tuple[Predicate | None, T]], *, time_zone: str = "UTC") -> None:
         """Compile; raise ValueError when a predicate was not checked, or the time zone does not exist."""
@@ -37,7 +39,7 @@ class FirstMatch(Generic[T]):
         popularity = Counter(field for found in keys for field in found)
         fields: list[str] = []
         self._tables: list[dict[bytes, int]] = []
-        self._entries: list[tuple[int, int, Test | None, T]] = []
+        entries: list[tuple[int, int, Test | None, T]] = []
         for index, (predicate, thing) in enumerate(predicates):
             place = -1
             if keys[index]:
@@ -50,26 +52,35 @@ class FirstMatch(Generic[T]):
                 for value in keys[index][field]:
                     self._tables[place][value] = self._tables[place].get(value, 0) | 1 << index
             test = None if predicate is None else compile_test(_cheapest_first(predicate), time_zone=time_zone)
-            self._entries.append((place, 1 << index, test, thing))
+            entries.append((place, 1 << index, test, thing))
         self._readers = [_reader(field) for field in fields]
+        self._size = len(entries)
+        self._runs: list[tuple[int, int, list[tuple[int, Test | None, T]]]] = []
+        """Neighbours that are found by the same field: which, all their bits, and each."""
+        for place, run in groupby(entries, key=itemgetter(0)):
+            members = [(bit, test, thing) for _, bit, test, thing in run]
+            self._runs.append((place, sum(bit for bit, _, _ in members), members))
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return self._size
 
     def find(self, facts: Facts) -> T | None:
         """Return what the first predicate stands for that is true; None when none is."""
         known: list[int | None] = [None] * len(self._readers)
-        for place, bit, test, thing in self._entries:
+        for place, bits, members in self._runs:
+            possible = -1
             if place >= 0:
-                possible = known[place]
-                if possible is None:
+                held = known[place]
+                if held is None:
                     value = self._readers[place](facts)
-                    possible = self._tables[place].get(value, 0) if isinstance(value, bytes) else 0
-                    known[place] = possible
-                if not possible & bit:
+                    held = self._tables[place].get(value, 0) if isinstance(value, bytes) else 0
+                    known[place] = held
+                possible = held
+                if not possible & bits:
                     continue
-            if test is None or test(facts):
-                return thing
+            for bit, test, thing in members:
+                if possible & bit and (test is None or test(facts)):
+                    return thing
         return None
 
 

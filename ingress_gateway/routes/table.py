@@ -4,6 +4,7 @@ from ingress_gateway.app import Handler, HttpRoute
 from ingress_gateway.routes import (
     attribution_settings,
     audit,
+    campaign_explain,
     campaign_versions,
     campaigns,
     conversions,
@@ -49,6 +50,7 @@ def routes() -> list[HttpRoute]:
         HttpRoute(("PATCH",), "/api/v1/campaigns/{campaign_id}", campaigns.update_campaign),
         HttpRoute(("POST",), "/api/v1/campaigns/{campaign_id}:preview", campaigns.preview_campaign),
         HttpRoute(("POST",), "/api/v1/campaigns/{campaign_id}:apply", campaigns.apply_campaign),
+        HttpRoute(("POST",), "/api/v1/campaigns/{campaign_id}:explain", campaign_explain.explain_click),
         HttpRoute(_READ, "/api/v1/campaigns/{campaign_id}/versions", campaign_versions.list_versions),
         HttpRoute(_READ, "/api/v1/campaigns/{campaign_id}/versions/{version}", campaign_versions.get_version),
         HttpRoute(

@@ -30,6 +30,7 @@ from tests.contract.gateway_api.fake_analytics import FakeAnalytics
 from tests.contract.gateway_api.fake_conversions import FakeConversions
 from tests.contract.gateway_api.fake_identity import FakeIdentity
 from tests.contract.gateway_api.fake_journeys import FakeJourneys
+from tests.contract.gateway_api.fake_overlay import FakeOverlay
 from tests.contract.gateway_api.fake_partners import FakePartners
 from tests.contract.gateway_api.fake_projection import FakeProjection
 from tests.contract.gateway_api.fakes import (
@@ -44,6 +45,7 @@ from tests.contract.gateway_api.fakes import (
 )
 from trellis.analytics.v1.analytics_service_pb2_grpc import add_AnalyticsServiceServicer_to_server
 from trellis.analytics.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
+from trellis.analytics.v1.overlay_service_pb2_grpc import add_OverlayServiceServicer_to_server
 from trellis.analytics.v1.projection_service_pb2_grpc import add_ProjectionServiceServicer_to_server
 from trellis.attribution.v1.attribution_service_pb2_grpc import add_AttributionServiceServicer_to_server
 from trellis.attribution.v1.conversion_service_pb2_grpc import add_ConversionServiceServicer_to_server
@@ -100,6 +102,7 @@ class Mesh:
     servers: dict[str, GrpcServer]
     conversions: FakeConversions
     partners: FakePartners
+    overlay: FakeOverlay
 
     async def until_shipped(self) -> None:
         """Wait until no event is on its way to capture_svc."""
@@ -156,6 +159,7 @@ async def running_mesh(
     attribution, warden, capture = FakeAttribution(), FakeWarden(), FakeCapture()
     projection, analytics, conversions = FakeProjection(), FakeAnalytics(), FakeConversions()
     journeys, partners, identity = FakeJourneys(), FakePartners(), FakeIdentity()
+    overlay = FakeOverlay()
     furnish(attribution, warden, capture, projection, analytics, identity)
 
     models = ModelServicer(CreditReports(journeys), MemoryModelSettingsStore(), clock=SystemClock())
@@ -171,6 +175,7 @@ async def running_mesh(
 
     def serve_reading(server: Any) -> None:
         add_ProjectionServiceServicer_to_server(projection, server)
+        add_OverlayServiceServicer_to_server(overlay, server)
         add_AnalyticsServiceServicer_to_server(reading or analytics, server)
         add_IdentityServiceServicer_to_server(identity, server)
 
@@ -203,6 +208,7 @@ async def running_mesh(
             behind,
             conversions,
             partners,
+            overlay,
         )
 
 
