@@ -18,7 +18,7 @@ from attribution_svc.store import UsageStore
 from attribution_svc.store.postgres import PostgresCampaignStore
 from attribution_svc.versions import CampaignVersions
 from attribution_svc.webhooks.assembly import running_webhooks
-from attribution_svc.webhooks.planner import NoClicks
+from attribution_svc.webhooks.clicks import CapturedClicks
 from svc_runtime.clock import SystemClock
 from svc_runtime.errors import UnavailableError
 from svc_runtime.grpc_client import Credentials, open_channel
@@ -101,7 +101,11 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Attr
             clock=SystemClock(),
         )
         server.add(lambda s: model_service_pb2_grpc.add_ModelServiceServicer_to_server(models, s))
-        webhooks = await stack.enter_async_context(running_webhooks(mesh, settings, store.database, NoClicks(), tokens))
+        webhooks = await stack.enter_async_context(
+            running_webhooks(
+                mesh, settings, store.database, CapturedClicks(capture, Credentials(mesh, SERVICE)), tokens
+            )
+        )
         server.add(lambda s: webhook_service_pb2_grpc.add_WebhookServiceServicer_to_server(webhooks, s))
         await server.start(settings.listen)
         stack.push_async_callback(server.stop)

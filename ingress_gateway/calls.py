@@ -34,6 +34,7 @@ from trellis.attribution.v1 import (
     attribution_service_pb2_grpc,
     conversion_service_pb2_grpc,
     model_service_pb2_grpc,
+    webhook_service_pb2_grpc,
 )
 from trellis.auth.v1 import auth_service_pb2_grpc, partner_service_pb2_grpc
 from trellis.capture.v1 import capture_service_pb2_grpc
@@ -83,6 +84,11 @@ class ApiCall:
     def models(self) -> "model_service_pb2_grpc.ModelServiceAsyncStub":
         """The attribution models of attribution_svc, for ``ask``."""
         return model_service_pb2_grpc.ModelServiceStub(self.call.gateway.channels.attribution)
+
+    @property
+    def webhooks(self) -> "webhook_service_pb2_grpc.WebhookServiceAsyncStub":
+        """Who is told of conversions: RPCs of attribution_svc, for ``ask``."""
+        return webhook_service_pb2_grpc.WebhookServiceStub(self.call.gateway.channels.attribution)
 
     @property
     def capture(self) -> "capture_service_pb2_grpc.CaptureServiceAsyncStub":

@@ -34,7 +34,7 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::te
     AS g (organization_id, delivery_id, webhook_id, change_id, kind, conversion_id, change, create_time, expire_time)
 -- A webhook that is gone by now gets nothing.
 WHERE EXISTS (SELECT FROM webhooks w WHERE w.organization_id = g.organization_id AND w.webhook_id = g.webhook_id)
-ON CONFLICT (organization_id, webhook_id, change_id) DO NOTHING
+ON CONFLICT DO NOTHING
 """
 # Who waits longest comes first. Another replica that is about to serve one is not waited for.
 _READY = f"""

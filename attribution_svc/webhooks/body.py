@@ -23,6 +23,8 @@ class BodyTemplate:
     content_type: str
     form: Template | None = None
     json: Json = None
+    names: frozenset[str] = frozenset()
+    """Of its macros."""
     problems: tuple[str, ...] = ()
 
     def fill(self, value_of: ValueOf) -> bytes:
@@ -42,30 +44,31 @@ def read_body_template(text: str) -> BodyTemplate:
     except (ValueError, RecursionError):
         parsed = None
     if isinstance(parsed, dict | list):
-        count = _check(parsed, problems, depth=1)
-        if count > MOST_MACROS:
-            problems.append(f"has {count} macros, {MOST_MACROS} are allowed")
-        return BodyTemplate(JSON_TYPE, json=parsed, problems=tuple(problems))
+        found = _macros(parsed, problems, depth=1)
+        if len(found) > MOST_MACROS:
+            problems.append(f"has {len(found)} macros, {MOST_MACROS} are allowed")
+        return BodyTemplate(JSON_TYPE, json=parsed, names=frozenset(found), problems=tuple(problems))
     form = read_template(text, CONVERSION, ALIASES, problems)
-    return BodyTemplate(FORM_TYPE if text else "", form=form, problems=tuple(problems))
+    names = frozenset(macro.name for macro in form.macros)
+    return BodyTemplate(FORM_TYPE if text else "", form=form, names=names, problems=tuple(problems))
 
 
 def _refuse_constant(name: str) -> Json:
     raise ValueError(f"{name} is no JSON")
 
 
-def _check(value: Json, problems: list[str], *, depth: int) -> int:
-    """Add what is wrong with the texts in ``value``; return how many macros they have."""
+def _macros(value: Json, problems: list[str], *, depth: int) -> list[str]:
+    """Return the names of the macros in ``value``; add what is wrong with its texts."""
     if depth > DEEPEST:
         problems.append(f"is nested deeper than {DEEPEST}")
-        return 0
+        return []
     if isinstance(value, str):
         if any("\ud800" <= character <= "\udfff" for character in value):
             problems.append("has half of a surrogate pair in a text")
-            return 0
-        return len(read_template(value, CONVERSION, ALIASES, problems).macros)
+            return []
+        return [macro.name for macro in read_template(value, CONVERSION, ALIASES, problems).macros]
     children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return sum(_check(child, problems, depth=depth + 1) for child in children)
+    return [name for child in children for name in _macros(child, problems, depth=depth + 1)]
 
 
 def _filled(value: Json, value_of: ValueOf) -> Json:

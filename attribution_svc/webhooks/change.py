@@ -1,7 +1,7 @@
 """What became of a conversion, as the queue keeps it, and which webhooks want to know. Pure."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -11,6 +11,16 @@ from rule_language.evaluate import Fact, Facts, compile_test
 
 Json: TypeAlias = Any  # what a JSON parser returns: anything
 MICROS = 1_000_000
+TOLD = frozenset(
+    {
+        "conversion_id", "event_id", "event", "status", "original_status", "payout", "revenue", "currency", "order_id",
+        "conversion_time", "timestamp", "click_id", "external_click_id", "campaign_id", "rule_id", "destination_id",
+        "source", "medium", "user_id",
+    }
+)  # fmt: skip
+"""Macros that a conversion fills by itself."""
+OWN_FIELDS = frozenset({"event_type", "value", "hour", "weekday", "date"})
+"""Fields of the rule language that are a conversion's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,10 @@ class Click:
     """The first value by name."""
 
 
+Touch: TypeAlias = tuple[str, str]
+"""Organisation and event of a click."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """An entry of the log of changes."""
@@ -109,6 +123,11 @@ def macro_values(change: Change) -> dict[str, str]:
     return {**change.click.values, **{name: value for name, value in own.items() if value}}
 
 
+def touch_of(change: Change) -> Touch:
+    """Return the click that the conversion goes back to."""
+    return change.organization_id, change.conversion.touch_event_id
+
+
 def decimal_text(micros: int) -> str:
     """Write an amount with at least two places: 12500000 is `12.50`."""
     sign = "-" if micros < 0 else ""
@@ -117,13 +136,21 @@ def decimal_text(micros: int) -> str:
     return f"{sign}{whole}.{places[:2]}{places[2:].rstrip('0')}"
 
 
-def wants(webhook: Webhook, change: Change) -> bool:
-    """Whether the webhook is to be told; a condition on what nobody could tell does not match."""
-    return wants_before_click(webhook, change) and _matches(webhook, change)
+def heard_by(webhook: Webhook, change: Change) -> Change | None:
+    """Return the change as the webhook hears of it; None: it does not. Its condition is not asked yet.
+
+    One that waits for clicks hears of a conversion as created when it is first known where it comes from.
+    """
+    if webhook.definition.waits_for_click:
+        if not change.conversion.is_linked:
+            return None
+        is_first = change.previous is not None and not change.previous.is_linked
+        if is_first and EventKind.CREATED in webhook.definition.event_kinds:
+            change = replace(change, kind=EventKind.CREATED, previous=None)
+    return change if _is_wanted(webhook, change) else None
 
 
-def wants_before_click(webhook: Webhook, change: Change) -> bool:
-    """Whether everything but the condition says so: what can be told without the click's details."""
+def _is_wanted(webhook: Webhook, change: Change) -> bool:
     wanted, conversion = webhook.definition, change.conversion
     return (
         webhook.is_enabled
@@ -135,7 +162,8 @@ def wants_before_click(webhook: Webhook, change: Change) -> bool:
     )
 
 
-def _matches(webhook: Webhook, change: Change) -> bool:
+def meets_condition(webhook: Webhook, change: Change) -> bool:
+    """Whether the condition holds; one on what nobody could tell does not."""
     if webhook.definition.condition is None:
         return True
     return compile_test(webhook.definition.condition)(_facts(change)) is True

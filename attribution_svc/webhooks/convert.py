@@ -52,6 +52,9 @@ def new_webhook_from_pb(request: pb.CreateWebhookRequest) -> NewWebhook:
     definition = _definition_from_pb(request.definition, violations)
     if not definition.event_kinds and not request.definition.event_kinds:
         definition = replace(definition, event_kinds=(EventKind.CREATED,))
+    if not request.definition.HasField("waits_for_click"):
+        needs_click = bool(kind is WebhookKind.POSTBACK or definition.campaign_ids or definition.condition)
+        definition = replace(definition, waits_for_click=needs_click)
     if violations or kind is None:
         raise InvalidArgumentError.of(violations)
     return NewWebhook(kind, definition, is_enabled=not request.is_disabled)
@@ -102,6 +105,7 @@ def _definition_from_pb(message: pb.WebhookDefinition, violations: list[Violatio
         conversion_types=tuple(message.conversion_types),
         statuses=tuple(message.statuses),
         condition=condition,
+        waits_for_click=message.waits_for_click,
         follows_redirects=message.follows_redirects,
         max_attempts=message.max_attempts or DEFAULT_ATTEMPTS,
         max_age=max_age,
@@ -203,6 +207,7 @@ def _definition_to_pb(definition: Definition) -> pb.WebhookDefinition:
         conversion_types=definition.conversion_types,
         statuses=definition.statuses,
         condition=None if definition.condition is None else predicate_to_pb(definition.condition),
+        waits_for_click=definition.waits_for_click,
         follows_redirects=definition.follows_redirects,
         max_attempts=definition.max_attempts,
         max_age_duration=max_age,

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from attribution_svc.webhooks.body import read_body_template
-from attribution_svc.webhooks.change import Change, Conversion, Json, decimal_text, value_of
+from attribution_svc.webhooks.change import OWN_FIELDS, TOLD, Change, Conversion, Json, decimal_text, value_of
 from attribution_svc.webhooks.webhook import Webhook, WebhookKind
 from macro_language.names import ALIASES, CONVERSION
 from macro_language.template import read_template
+from rule_language.predicate import fields_of
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - what every secret begins with
 SECRET_BYTES = 24
@@ -43,6 +44,16 @@ def build_request(webhook: Webhook, change: Change, *, delivery_id: str) -> Requ
         headers["Content-Type"] = template.content_type
         body = template.fill(find)
     return Request(definition.method, url, headers, body)
+
+
+def needs_click(webhook: Webhook) -> bool:
+    """Whether the webhook asks for more of the click than the conversion says: for a parameter, a term, a host."""
+    definition = webhook.definition
+    asked = set() if definition.condition is None else set(fields_of(definition.condition)) - OWN_FIELDS
+    if webhook.kind is WebhookKind.POSTBACK:
+        asked |= {macro.name for macro in read_template(definition.url, CONVERSION, ALIASES, []).macros}
+        asked |= read_body_template(definition.body).names
+    return not asked <= TOLD
 
 
 def write_payload(change: Change) -> bytes:

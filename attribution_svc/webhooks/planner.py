@@ -3,11 +3,13 @@
 import asyncio
 import secrets
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from attribution_svc.metrics import webhook_deliveries_planned
-from attribution_svc.webhooks.change import Change, wants, wants_before_click
+from attribution_svc.webhooks.change import Change, Click, Touch, heard_by, meets_condition, touch_of
+from attribution_svc.webhooks.message import needs_click
 from attribution_svc.webhooks.store import DeliveryQueue, NewDelivery, WebhookStore
 from attribution_svc.webhooks.webhook import Webhook
 from svc_runtime.clock import Clock
@@ -23,20 +25,12 @@ _log = get_logger(__name__)
 class Clicks(Protocol):
     """Knows the clicks that conversions go back to."""
 
-    async def with_clicks(self, changes: Sequence[Change]) -> list[Change]:
-        """Return the changes, in their order, each with what is known of its click.
+    async def of(self, changes: Sequence[Change]) -> Mapping[Touch, Click]:
+        """Return the clicks of conversions; one that is not known is left out.
 
         Raise UnavailableError when that cannot be told now.
         """
         ...
-
-
-class NoClicks:
-    """Knows of a click what the conversion says of it."""
-
-    async def with_clicks(self, changes: Sequence[Change]) -> list[Change]:
-        """Return them as they are."""
-        return list(changes)
 
 
 def mint_delivery_id() -> str:
@@ -98,17 +92,18 @@ class Planner:
         by_organization: dict[str, list[Webhook]] = {}
         for webhook in webhooks:
             by_organization.setdefault(webhook.organization_id, []).append(webhook)
-        wanted = [
-            change
+        heard = [
+            (webhook, found)
             for change in changes
-            if any(wants_before_click(webhook, change) for webhook in by_organization.get(change.organization_id, ()))
+            for webhook in by_organization.get(change.organization_id, ())
+            if (found := heard_by(webhook, change)) is not None
         ]
-        if not wanted:
-            return []
+        clicks = await self._clicks.of([change for webhook, change in heard if needs_click(webhook)])
         now = self._clock.now()
-        return [
-            NewDelivery(self._mint_id(), webhook.webhook_id, change, now, now + webhook.definition.max_age)
-            for change in await self._clicks.with_clicks(wanted)
-            for webhook in by_organization[change.organization_id]
-            if wants(webhook, change)
-        ]
+        deliveries = []
+        for webhook, change in heard:
+            told = replace(change, click=clicks.get(touch_of(change), Click()))
+            if meets_condition(webhook, told):
+                end = now + webhook.definition.max_age
+                deliveries.append(NewDelivery(self._mint_id(), webhook.webhook_id, told, now, end))
+        return deliveries

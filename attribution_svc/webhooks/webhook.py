@@ -93,6 +93,8 @@ class Definition:
     statuses: tuple[str, ...] = ()
     """Empty: any."""
     condition: Predicate | None = None
+    waits_for_click: bool = False
+    """It hears of nothing until it is known where the conversion comes from."""
     follows_redirects: bool = False
     max_attempts: int = DEFAULT_ATTEMPTS
     max_age: timedelta = DEFAULT_AGE

@@ -16,6 +16,7 @@ from ingress_gateway.openapi import (
     postbacks,
     problems,
     stored_events,
+    webhooks,
 )
 from ingress_gateway.openapi import query as sql
 from ingress_gateway.openapi.parts import Json, query
@@ -50,6 +51,7 @@ _TAGS = {
     sql.TAG: "Any other question, in ClickHouse's SQL.",
     mappings.TAG: "What the parameters of your senders mean, over history too.",
     partners.TAG: "Who may send conversions, by a token of their own.",
+    webhooks.TAG: "Who is told of conversions, and what they answered.",
     access.KEYS: "Who may do what.",
     access.DOMAINS: "Hosts under which links and pixels live.",
     access.ROLES: "Names for sets of scopes.",
@@ -89,7 +91,7 @@ def openapi_document() -> Json:
             sql,
             mappings,
         ),
-        *(partners, access, about),
+        *(partners, webhooks, access, about),
     )
     return {
         "openapi": "3.1.0",

@@ -25,6 +25,7 @@ from ingress_gateway.routes import (
     query,
     roles,
     stored_events,
+    webhooks,
 )
 from ingress_gateway.routes.analytics import attribution, attribution_report, behavior, realtime, reports
 
@@ -96,6 +97,17 @@ def routes() -> list[HttpRoute]:
         HttpRoute(("POST",), "/api/v1/identity/values/{value_id}:restore", identity.restore_value),
         HttpRoute(_READ, "/api/v1/operations", operations.list_operations),
         HttpRoute(_READ, "/api/v1/operations/{operation_id}", operations.get_operation),
+        HttpRoute(_READ, "/api/v1/webhooks", webhooks.list_webhooks),
+        HttpRoute(("POST",), "/api/v1/webhooks", webhooks.create_webhook),
+        HttpRoute(_READ, "/api/v1/webhooks/{webhook_id}", webhooks.get_webhook),
+        HttpRoute(("PATCH",), "/api/v1/webhooks/{webhook_id}", webhooks.update_webhook),
+        HttpRoute(("DELETE",), "/api/v1/webhooks/{webhook_id}", webhooks.delete_webhook),
+        HttpRoute(("POST",), "/api/v1/webhooks/{webhook_id}:rotate-secret", webhooks.rotate_secret),
+        HttpRoute(("POST",), "/api/v1/webhooks/{webhook_id}:test", webhooks.send_test),
+        HttpRoute(("POST",), "/api/v1/webhooks/{webhook_id}:replay", webhooks.replay_deliveries),
+        HttpRoute(_READ, "/api/v1/webhooks/{webhook_id}/deliveries", webhooks.list_deliveries),
+        HttpRoute(_READ, "/api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}", webhooks.get_delivery),
+        HttpRoute(("POST",), "/api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}:replay", webhooks.replay_delivery),
         HttpRoute(_READ, "/api/v1/keys", keys.list_keys),
         HttpRoute(("POST",), "/api/v1/keys", keys.create_key),
         HttpRoute(("POST",), "/api/v1/keys/{key_id}:revoke", keys.revoke_key),

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import ipaddress
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -12,7 +12,9 @@ from pydantic import SecretStr
 
 from attribution_svc.settings import AttributionSettings
 from attribution_svc.webhooks.assembly import running_webhooks
-from attribution_svc.webhooks.planner import Clicks, NoClicks
+from attribution_svc.webhooks.change import Change, Click, Touch
+from attribution_svc.webhooks.planner import Clicks
+from svc_runtime.errors import UnavailableError
 from svc_runtime.grpc_client import Credentials
 from svc_runtime.grpc_server import GrpcServer
 from svc_runtime.mesh_token import Caller, CallerKind
@@ -31,6 +33,22 @@ _CREDENTIALS = Credentials(MESH, "test")
 def caller_of(organization_id: str = "org_a", *scopes: str) -> tuple[tuple[str, str], ...]:
     """Return the metadata of a call for an organisation; with both scopes when none is given."""
     return _CREDENTIALS.as_caller(Caller(CallerKind.ORGANIZATION, "key:1", organization_id, frozenset(scopes or BOTH)))
+
+
+@dataclass
+class KnownClicks:
+    """Knows the clicks that a test says."""
+
+    clicks: dict[Touch, Click] = field(default_factory=dict)
+    asked: list[Change] = field(default_factory=list)
+    is_down: bool = False
+
+    async def of(self, changes: Sequence[Change]) -> Mapping[Touch, Click]:
+        """See ``Clicks.of``."""
+        if self.is_down and changes:
+            raise UnavailableError("capture_svc is away")
+        self.asked += changes
+        return self.clicks
 
 
 @dataclass
@@ -77,7 +95,7 @@ async def running_service(
                 MESH,
                 AttributionSettings(postgres_dsn=SecretStr(dsn), **own),
                 database,
-                clicks or NoClicks(),
+                clicks or KnownClicks(),
                 PageTokens("m" * 32, "attribution_svc"),
             )
         )

@@ -140,6 +140,7 @@ class WebhookDefinition(_message.Message):
     MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
     MAX_AGE_DURATION_FIELD_NUMBER: _builtins.int
     RATE_PER_SECOND_FIELD_NUMBER: _builtins.int
+    WAITS_FOR_CLICK_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name for people, at most 200 characters."""
     url: _builtins.str
@@ -156,6 +157,11 @@ class WebhookDefinition(_message.Message):
     """Attempts at most, 1 to 50; 0: 12."""
     rate_per_second: _builtins.int
     """Requests per second at most, up to 1,000; 0: no limit of its own."""
+    waits_for_click: _builtins.bool
+    """True: it hears of nothing until it is known where the conversion comes from, its click or its campaign; what it
+    hears first is `conversion.created`, with all that is known by then. Not set: true for a postback, and where there
+    are campaigns or a condition.
+    """
     @_builtins.property
     def headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___WebhookHeader]:
         """At most 20."""
@@ -201,12 +207,15 @@ class WebhookDefinition(_message.Message):
         max_attempts: _builtins.int = ...,
         max_age_duration: _duration_pb2.Duration | None = ...,
         rate_per_second: _builtins.int = ...,
+        waits_for_click: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "max_age_duration", b"max_age_duration"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_waits_for_click", b"_waits_for_click", "condition", b"condition", "max_age_duration", b"max_age_duration", "waits_for_click", b"waits_for_click"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "campaign_ids", b"campaign_ids", "condition", b"condition", "conversion_types", b"conversion_types", "event_kinds", b"event_kinds", "follows_redirects", b"follows_redirects", "headers", b"headers", "max_age_duration", b"max_age_duration", "max_attempts", b"max_attempts", "method", b"method", "name", b"name", "rate_per_second", b"rate_per_second", "statuses", b"statuses", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_waits_for_click", b"_waits_for_click", "body", b"body", "campaign_ids", b"campaign_ids", "condition", b"condition", "conversion_types", b"conversion_types", "event_kinds", b"event_kinds", "follows_redirects", b"follows_redirects", "headers", b"headers", "max_age_duration", b"max_age_duration", "max_attempts", b"max_attempts", "method", b"method", "name", b"name", "rate_per_second", b"rate_per_second", "statuses", b"statuses", "url", b"url", "waits_for_click", b"waits_for_click"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__waits_for_click: _TypeAlias = _typing.Literal["waits_for_click"]  # noqa: Y015
+    _WhichOneofArgType__waits_for_click: _TypeAlias = _typing.Literal["_waits_for_click", b"_waits_for_click"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__waits_for_click) -> _WhichOneofReturnType__waits_for_click | None: ...
 
 Global___WebhookDefinition: _TypeAlias = WebhookDefinition  # noqa: Y015
 
