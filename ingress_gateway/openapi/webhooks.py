@@ -28,7 +28,7 @@ _EVENT_KINDS = [
     "conversion.matched",
     "conversion.policy",
 ]
-_WEBHOOK_ID, _DELIVERY_ID = "wh_7hGtR2mVbqk3NfLr8XzPaQ", "msg_2vXtR2mVbqk3NfLr8XzPaQ"
+WEBHOOK_ID, DELIVERY_ID = "wh_7hGtR2mVbqk3NfLr8XzPaQ", "msg_2vXtR2mVbqk3NfLr8XzPaQ"
 _WORD: Json = {"type": "string", "minLength": 1, "maxLength": 200}
 _YES_NO: Json = {"type": "boolean"}
 _HEADER: Json = {
@@ -90,7 +90,7 @@ _SHOWN: Json = {
     ),
 }
 _EXAMPLE: Json = {
-    "webhook_id": _WEBHOOK_ID,
+    "webhook_id": WEBHOOK_ID,
     "kind": "postback",
     "name": "Ads network",
     "url": "https://network.example/postback?cid={external_click_id}&payout={payout}&currency={currency}",
@@ -137,8 +137,8 @@ _DELIVERY: Json = {
     "end_time": instant("When it ended; null: it has not.", is_nullable=True),
 }
 _DELIVERY_EXAMPLE: Json = {
-    "delivery_id": _DELIVERY_ID,
-    "webhook_id": _WEBHOOK_ID,
+    "delivery_id": DELIVERY_ID,
+    "webhook_id": WEBHOOK_ID,
     "event_kind": "conversion.created",
     "conversion_id": "01930f2e-7c2b-7d42-9f0a-3a5b1c2d4e5f",
     "state": "succeeded",
@@ -258,8 +258,8 @@ SCHEMAS: Json = {
         {"replayed_count": number("How many; 10,000 means that there may be more: ask again.")},
     ),
 }
-_ID = path("webhook_id", "The webhook's id.", _WEBHOOK_ID)
-_OF_DELIVERY = [_ID, path("delivery_id", "The delivery's id.", _DELIVERY_ID)]
+_ID = path("webhook_id", "The webhook's id.", WEBHOOK_ID)
+_OF_DELIVERY = [_ID, path("delivery_id", "The delivery's id.", DELIVERY_ID)]
 _FILTERS = [
     query("state", {"type": "string", "enum": list(STATES)}, "Only in this state.", example="dead"),
     query("event_kind", {"type": "string"}, "Only of this kind.", example="conversion.created"),

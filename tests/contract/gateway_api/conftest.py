@@ -35,4 +35,5 @@ async def mesh(shared_mesh: Mesh) -> Mesh:
     )
     shared_mesh.conversions.__init__()  # type: ignore[misc]  # as new
     shared_mesh.partners.__init__()  # type: ignore[misc]  # as new
+    shared_mesh.webhooks.__init__()  # type: ignore[misc]  # as new
     return shared_mesh

@@ -33,6 +33,7 @@ from tests.contract.gateway_api.fake_journeys import FakeJourneys
 from tests.contract.gateway_api.fake_overlay import FakeOverlay
 from tests.contract.gateway_api.fake_partners import FakePartners
 from tests.contract.gateway_api.fake_projection import FakeProjection
+from tests.contract.gateway_api.fake_webhooks import FakeWebhooks
 from tests.contract.gateway_api.fakes import (
     ACME,
     HOST,
@@ -50,6 +51,7 @@ from trellis.analytics.v1.projection_service_pb2_grpc import add_ProjectionServi
 from trellis.attribution.v1.attribution_service_pb2_grpc import add_AttributionServiceServicer_to_server
 from trellis.attribution.v1.conversion_service_pb2_grpc import add_ConversionServiceServicer_to_server
 from trellis.attribution.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
+from trellis.attribution.v1.webhook_service_pb2_grpc import add_WebhookServiceServicer_to_server
 from trellis.auth.v1.auth_service_pb2_grpc import add_AuthServiceServicer_to_server
 from trellis.auth.v1.partner_service_pb2_grpc import add_PartnerServiceServicer_to_server
 from trellis.capture.v1.capture_service_pb2_grpc import add_CaptureServiceServicer_to_server
@@ -103,6 +105,7 @@ class Mesh:
     conversions: FakeConversions
     partners: FakePartners
     overlay: FakeOverlay
+    webhooks: FakeWebhooks
 
     async def until_shipped(self) -> None:
         """Wait until no event is on its way to capture_svc."""
@@ -160,6 +163,7 @@ async def running_mesh(
     projection, analytics, conversions = FakeProjection(), FakeAnalytics(), FakeConversions()
     journeys, partners, identity = FakeJourneys(), FakePartners(), FakeIdentity()
     overlay = FakeOverlay()
+    webhooks = FakeWebhooks()
     furnish(attribution, warden, capture, projection, analytics, identity)
 
     models = ModelServicer(CreditReports(journeys), MemoryModelSettingsStore(), clock=SystemClock())
@@ -167,6 +171,7 @@ async def running_mesh(
     def serve_attribution(server: Any) -> None:
         add_AttributionServiceServicer_to_server(attribution, server)
         add_ConversionServiceServicer_to_server(conversions, server)
+        add_WebhookServiceServicer_to_server(webhooks, server)
         add_ModelServiceServicer_to_server(models, server)
 
     def serve_warden(server: Any) -> None:
@@ -209,6 +214,7 @@ async def running_mesh(
             conversions,
             partners,
             overlay,
+            webhooks,
         )
 
 

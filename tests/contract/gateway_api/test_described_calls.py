@@ -12,10 +12,12 @@ import pytest
 from ingress_gateway.openapi.conversions import CONVERSION_ID
 from ingress_gateway.openapi.document import openapi_document
 from ingress_gateway.openapi.page import render_page
+from ingress_gateway.openapi.webhooks import DELIVERY_ID, WEBHOOK_ID
 from tests.contract.gateway_api.description import Description
 from tests.contract.gateway_api.fakes import ACME, OTHER_KEY, PUBLISHABLE_KEY, SECRET_KEY, key_with, key_without, stamp
 from tests.contract.gateway_api.mesh import Answer, Mesh
 from trellis.analytics.v1 import projection_service_pb2 as projection_pb
+from trellis.attribution.v1 import webhook_service_pb2 as webhook_pb
 from trellis.auth.v1 import auth_service_pb2 as auth_pb
 from trellis.capture.v1 import event_pb2
 
@@ -75,6 +77,8 @@ def furnished(mesh: Mesh) -> Mesh:
     )
     mesh.conversions.put(ACME, CONVERSION_ID)
     mesh.partners.put(ACME, "ptr_9f2c4e81d05b7a36")
+    mesh.webhooks.put(ACME, WEBHOOK_ID, kind=webhook_pb.WEBHOOK_KIND_WEBHOOK)
+    mesh.webhooks.put_delivery(ACME, WEBHOOK_ID, DELIVERY_ID)
     return mesh
 
 
@@ -198,6 +202,8 @@ async def test_a_thing_of_another_organisation_is_like_none(
     furnished.projection.mappings.clear()
     furnished.projection.operations.clear()
     furnished.partners.partners.clear()
+    furnished.webhooks.webhooks.clear()
+    furnished.webhooks.deliveries.clear()
     missing = await furnished.call(method.upper(), target, key=OTHER_KEY, body=b"{}" if method != "get" else None)
     assert (theirs.status, theirs.reason) == (404, "NOT_FOUND")
     assert theirs.body == missing.body

@@ -75,7 +75,10 @@ async def test_a_postback_is_filled_in_with_its_secrets(service: Service, receiv
         statuses=["sale"],
     )
     await log(
-        [make_change(1, touch_event_id="e1", status="lead"), make_change(2, touch_event_id="e1", external_click_id="a&b=ü", order_id='o"1')]
+        [
+            make_change(1, touch_event_id="e1", status="lead"),
+            make_change(2, touch_event_id="e1", external_click_id="a&b=ü", order_id='o"1'),
+        ]
     )
     await receiver.until(1)
     (delivery,) = await service.until(made.webhook.webhook_id, lambda found: [d.state for d in found] == [SUCCEEDED])
