@@ -47,8 +47,7 @@ async def read_body(request: web.BaseRequest, settings: GatewaySettings, limit: 
     length = request.headers.get("Content-Length", "")
     if length.isdigit() and int(length) > limit:
         raise TooLargeError(f"the body has {int(length)} bytes; the limit is {limit}")
-    if _waits_for_word(request) and request.transport is not None:
-        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    give_word(request)
     raw = await _receive(request, settings, limit)
     encodings = [e.strip().lower() for e in request.headers.get("Content-Encoding", "").split(",")]
     encodings = [e for e in encodings if e and e != "identity"]
@@ -59,10 +58,12 @@ async def read_body(request: web.BaseRequest, settings: GatewaySettings, limit: 
     return await asyncio.to_thread(_decode_all, raw, encodings, limit)
 
 
-def _waits_for_word(request: web.BaseRequest) -> bool:
-    """True for a client that sends its body when it hears that it may."""
+def give_word(request: web.BaseRequest) -> None:
+    """Tell a client that sends its body when it hears that it may."""
     expects = request.headers.get("Expect", "").lower() == "100-continue"
-    return expects and request.version >= HttpVersion11 and not request.content.is_eof()
+    waits = expects and request.version >= HttpVersion11 and not request.content.is_eof()
+    if waits and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 async def _receive(request: web.BaseRequest, settings: GatewaySettings, limit: int) -> bytes:

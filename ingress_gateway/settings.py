@@ -68,6 +68,10 @@ class GatewaySettings(BaseSettings):
     """Largest body of a batch, after decoding."""
     max_batch_items: int = Field(default=10_000, ge=1)
     """Most items in a batch."""
+    max_upload_bytes: int = Field(default=50 * MIB, ge=KIB)
+    """Largest file of conversions, before and after unzipping."""
+    max_upload_rows: int = Field(default=100_000, ge=1)
+    """Most rows in a file of conversions."""
     header_seconds: float = Field(default=10.0, gt=0)
     """Longest time from the first byte of a request to the end of its headers."""
     body_seconds: float = Field(default=15.0, gt=0)

@@ -26,9 +26,16 @@ def curl(method: str, path: str, operation: Json, parameters: list[Json]) -> Htm
     if _takes_secret_key(operation):
         words.append('-H "Authorization: Bearer $TRELLIS_KEY"')
     if content_type:
-        words += [f"-H 'Content-Type: {content_type}'", f"-d {shlex.quote(orjson.dumps(example).decode())}"]
+        words += [f"-H 'Content-Type: {content_type}'", _data(example)]
     url = join("'", tag("span", ORIGIN, class_="origin"), _target(path, parameters), "'")
     return join(_CONTINUED.join([" ".join(words[:2]), *words[2:]]), _CONTINUED if len(words) > 1 else " ", url)
+
+
+def _data(example: Any) -> str:
+    """Return a body; text keeps its lines."""
+    if isinstance(example, str):
+        return f"--data-binary {shlex.quote(example)}"
+    return f"-d {shlex.quote(orjson.dumps(example).decode())}"
 
 
 def _target(path: str, parameters: list[Json]) -> str:

@@ -16,6 +16,7 @@ from ingress_gateway.openapi import (
     postbacks,
     problems,
     stored_events,
+    uploads,
     webhooks,
 )
 from ingress_gateway.openapi import query as sql
@@ -84,6 +85,7 @@ def openapi_document() -> Json:
             campaign_history,
             campaign_explain,
             conversions,
+            uploads,
             stored_events,
             analytics,
             attribution,

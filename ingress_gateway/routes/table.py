@@ -25,6 +25,7 @@ from ingress_gateway.routes import (
     query,
     roles,
     stored_events,
+    uploads,
     webhooks,
 )
 from ingress_gateway.routes.analytics import attribution, attribution_report, behavior, realtime, reports
@@ -59,6 +60,7 @@ def routes() -> list[HttpRoute]:
             "/api/v1/campaigns/{campaign_id}/versions/{version}:activate",
             campaign_versions.activate_version,
         ),
+        HttpRoute(("POST",), "/api/v1/conversions:upload", uploads.Uploads().upload),
         HttpRoute(_READ, "/api/v1/conversions", conversions.list_conversions),
         HttpRoute(_READ, "/api/v1/conversions/{conversion_id}", conversions.get_conversion),
         HttpRoute(_READ, "/api/v1/events", stored_events.list_events),

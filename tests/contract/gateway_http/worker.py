@@ -40,6 +40,7 @@ OTHER_SECRET_KEY = new_key(KeyKind.SECRET, KeyEnvironment.LIVE)
 OTHER_KEY = new_key(KeyKind.PUBLISHABLE, KeyEnvironment.LIVE)
 SHOP = "https://shop.acmecorp.com/summer-sale"
 
+UPLOAD_KEY = new_key(KeyKind.SECRET, KeyEnvironment.LIVE)
 PARTNER_TOKEN = new_partner_token()
 OLD_TOKEN = new_partner_token()
 SIGNING_TOKEN = new_partner_token()
@@ -65,6 +66,7 @@ def keys_snapshot(revision: int = 1) -> auth_service_pb2.WatchKeysResponse:
         (READ_KEY, ["traffic:read"], "org_acmecorp"),
         (OTHER_SECRET_KEY, ["traffic:write"], "org_acmecorp"),
         (OTHER_KEY, ["traffic:write"], "org_other"),
+        (UPLOAD_KEY, ["conversions:write"], "org_acmecorp"),
     ):
         presented = present_key(PEPPER.encode(), text)
         record = snapshot.keys.add(

@@ -1,0 +1,127 @@
+"""Receives a file to disk: of a plain or a multipart body, gzipped or not, within its bounds."""
+
+import asyncio
+import contextlib
+import gzip
+import tempfile
+import zlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import BinaryIO
+
+from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp.web_protocol import RequestPayloadError
+
+from ingress_gateway.bodies import BodyBrokenError, EncodingUnsupportedError, RequestTimeoutError, give_word
+from ingress_gateway.settings import GatewaySettings
+from svc_runtime.errors import InvalidArgumentError, TooLargeError, Violation
+
+_PIECE = 256 * 1024
+_FRAMING = 64 * 1024
+"""Bytes of a body around the file: a multipart's boundaries and headers."""
+_GZIP = b"\x1f\x8b"
+
+
+@contextlib.asynccontextmanager
+async def spooled(request: web.BaseRequest, settings: GatewaySettings) -> AsyncIterator[BinaryIO]:
+    """Give the file of a body, unzipped, at its beginning; nothing of it is left after the block.
+
+    Raise TooLargeError, RequestTimeoutError, BodyBrokenError, EncodingUnsupportedError, InvalidArgumentError.
+    """
+    encoding = request.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in ("", "identity", "gzip", "x-gzip"):
+        raise EncodingUnsupportedError(f"the content encoding {encoding[:32]!r} is not taken here; gzip is")
+    directory, limit = settings.data_dir, settings.max_upload_bytes
+    length = request.headers.get("Content-Length", "")
+    if length.isdigit() and int(length) > limit + _FRAMING:
+        raise TooLargeError(f"the body has {int(length)} bytes; the limit of a file is {limit}")
+    give_word(request)
+    file = await asyncio.to_thread(_temporary, directory)
+    try:
+        await _receive(request, settings, file)
+        plain = await asyncio.to_thread(_unzipped, file, directory, limit)
+        try:
+            yield plain
+        finally:
+            plain.close()
+    finally:
+        file.close()
+
+
+async def _receive(request: web.BaseRequest, settings: GatewaySettings, file: BinaryIO) -> None:
+    loop, received, started = asyncio.get_running_loop(), 0, asyncio.get_running_loop().time()
+    limit = settings.max_upload_bytes
+
+    async def timely(step: Coroutine[object, object, bytes]) -> bytes:
+        async with asyncio.timeout_at(started + settings.body_seconds + received / settings.body_bytes_per_second):
+            return await step
+
+    try:
+        read = await _reader(request, timely, seconds=settings.body_seconds)
+        while piece := await read():
+            received += len(piece)
+            if received > limit:
+                raise TooLargeError(f"the file has more than {limit} bytes, the limit")
+            await asyncio.to_thread(file.write, piece)
+    except TimeoutError:
+        raise RequestTimeoutError(
+            f"{received} bytes of the file came in {loop.time() - started:.0f} s; the slowest pace is"
+            f" {settings.body_bytes_per_second} bytes/s after {settings.body_seconds:.0f} s"
+        ) from None
+    except (RequestPayloadError, ValueError):
+        raise BodyBrokenError(f"the framing of the body is broken after {received} bytes of the file") from None
+
+
+async def _reader(
+    request: web.BaseRequest,
+    timely: Callable[[Coroutine[object, object, bytes]], Coroutine[object, object, bytes]],
+    *,
+    seconds: float,
+) -> Callable[[], Coroutine[object, object, bytes]]:
+    """Return how to read the next piece of the file: of the body, or of its first part that is a file."""
+    if not request.headers.get("Content-Type", "").lower().startswith("multipart/"):
+        return lambda: timely(request.content.readany())
+    parts: MultipartReader = await request.multipart()
+    while True:
+        async with asyncio.timeout(seconds):
+            part = await parts.next()
+        if part is None:
+            raise InvalidArgumentError.of([Violation("body", "has no part that is a file")])
+        if isinstance(part, BodyPartReader) and (part.filename or part.name == "file"):
+            file = part
+            return lambda: timely(file.read_chunk(_PIECE))
+
+
+def _temporary(directory: Path) -> BinaryIO:
+    """Make a file that has no name, so that a killed process leaves none."""
+    return tempfile.TemporaryFile(dir=directory)
+
+
+def _unzipped(file: BinaryIO, directory: Path, limit: int) -> BinaryIO:
+    """Return the file, or what it holds where it is a gzip, at the beginning."""
+    file.seek(0)
+    is_gzip = file.read(2) == _GZIP
+    file.seek(0)
+    if not is_gzip:
+        return file
+    plain = _temporary(directory)
+    try:
+        with gzip.GzipFile(fileobj=file) as inside:
+            _copy(inside, plain, limit)
+    except (OSError, EOFError, zlib.error):
+        plain.close()
+        raise EncodingUnsupportedError("the file is not gzip, as its first bytes say") from None
+    except TooLargeError:
+        plain.close()
+        raise
+    plain.seek(0)
+    return plain
+
+
+def _copy(inside: gzip.GzipFile, plain: BinaryIO, limit: int) -> None:
+    size = 0
+    while piece := inside.read(_PIECE):
+        size += len(piece)
+        if size > limit:
+            raise TooLargeError(f"the file unzips to more than {limit} bytes, the limit")
+        plain.write(piece)

@@ -1,0 +1,236 @@
+"""CSV files of conversions: what becomes of every row, in any dialect, and what happens twice or not at all."""
+
+import gzip
+import json
+from typing import Any
+
+import pytest
+
+from tests.contract.gateway_http.wire import Response, request
+from tests.contract.gateway_http.worker import PUBLISHABLE_KEY, READ_KEY, UPLOAD_KEY, Worker
+from trellis.capture.v1 import event_pb2
+
+pytestmark = [pytest.mark.loopback, pytest.mark.asyncio(loop_scope="module")]
+PATH = "/api/v1/conversions:upload"
+CSV = "Content-Type: text/csv"
+FILE = b"click_id,status,payout,currency,order_id\r\nFb_1,sale,12.50,USD,ORD-1\r\nFb_2,lead,,,ORD-2\r\n"
+
+
+async def send(
+    worker: Worker, body: bytes, *headers: str, query: str = "", key: str = UPLOAD_KEY, content_type: str = CSV
+) -> Response:
+    return await worker.ask(
+        request(PATH + query, f"Authorization: Bearer {key}", content_type, *headers, method="POST", body=body)
+    )
+
+
+async def taken(worker: Worker, body: bytes, *headers: str, **more: Any) -> dict[str, Any]:
+    response = await send(worker, body, *headers, **more)
+    assert response.status == 200, response.body
+    answer: dict[str, Any] = json.loads(response.body)
+    return answer
+
+
+async def events(worker: Worker, count: int) -> list[event_pb2.Event]:
+    """Return the events on disk, of which there are so many."""
+    found = await worker.events()
+    assert len(found) == count
+    return found
+
+
+def refused(response: Response) -> dict[str, str]:
+    return {one["field"]: one["description"] for one in json.loads(response.body)["violations"]}
+
+
+async def test_every_row_becomes_an_event_as_a_postback_does(worker: Worker) -> None:
+    answer = await taken(worker, FILE)
+    assert (answer["rows"], answer["stored"], answer["refused"], answer["dry_run"]) == (2, 2, 0, False)
+    assert answer["columns"] == ["click_id", "status", "payout", "currency", "order_id"]
+    first, second = await events(worker, 2)
+    assert [item["event_id"] for item in answer["items"]] == [first.event_id, second.event_id]
+    assert (first.route, first.organization_id, first.external_click_id) == ("postback", "org_acmecorp", b"Fb_1")
+    assert json.loads(first.body) == {
+        "click_id": "Fb_1", "status": "sale", "payout": "12.50", "currency": "USD", "order_id": "ORD-1",
+    }  # fmt: skip
+    assert json.loads(second.body) == {"click_id": "Fb_2", "status": "lead", "order_id": "ORD-2"}
+    assert (list(first.marks), first.item_index, bool(first.key_id)) == (["upload"], 1, True)
+    assert UPLOAD_KEY.encode() not in first.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "delimiter"),
+    [
+        (FILE.replace(b",", b";"), "utf-8", ";"),
+        (FILE.replace(b",", b"\t"), "utf-8", "\t"),
+        (FILE.replace(b",", b"|").replace(b"\r\n", b"\n"), "utf-8", "|"),
+        (b"\xef\xbb\xbf" + FILE, "utf-8-sig", ","),
+        (FILE.decode().encode("utf-16"), "utf-16", ","),
+        (b"\n\n" + FILE + b"\n,,,,\n", "utf-8", ","),
+        (gzip.compress(FILE), "utf-8", ","),
+    ],
+    ids=["semicolons", "tabs", "bars", "byte order mark", "UTF-16", "empty lines", "gzip file"],
+)
+async def test_a_file_is_read_in_the_dialect_that_it_has(
+    worker: Worker, body: bytes, encoding: str, delimiter: str
+) -> None:
+    answer = await taken(worker, body)
+    assert (answer["encoding"], answer["delimiter"], answer["stored"]) == (encoding, delimiter, 2)
+    first, _ = await events(worker, 2)
+    assert (first.external_click_id, json.loads(first.body)["order_id"]) == (b"Fb_1", "ORD-1")
+
+
+async def test_letters_of_an_old_spreadsheet_are_read(worker: Worker) -> None:
+    answer = await taken(worker, "click_id;Käufer\nFb_1;Müller\n".encode("cp1252"))
+    assert answer["encoding"] == "cp1252"
+    (event,) = await events(worker, 1)
+    assert json.loads(event.body) == {"click_id": "Fb_1", "Käufer": "Müller"}
+
+
+async def test_values_in_quotes_hold_anything(worker: Worker) -> None:
+    answer = await taken(worker, b'click_id,note\n"a,b","two\nlines ""quoted"""\nFb_2,plain\n')
+    assert [(item["row"], item["line"]) for item in answer["items"]] == [(1, 3), (2, 4)]
+    first, _ = await events(worker, 2)
+    assert json.loads(first.body) == {"click_id": "a,b", "note": 'two\nlines "quoted"'}
+
+
+@pytest.mark.parametrize(
+    "disposition", ['name="file"; filename="sales.csv"', 'name="x"; filename="sales.csv"', 'name="file"']
+)
+async def test_a_form_may_carry_the_file(worker: Worker, disposition: str) -> None:
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="note"\r\n\r\nnot it\r\n'
+        b"--b\r\nContent-Disposition: form-data; " + disposition.encode() + b"\r\nContent-Type: text/csv\r\n\r\n"
+        + FILE + b"\r\n--b--\r\n"
+    )  # fmt: skip
+    answer = await taken(worker, body, content_type="Content-Type: multipart/form-data; boundary=b")
+    assert answer["stored"] == 2
+    await events(worker, 2)
+
+
+async def test_a_gzipped_body_is_unzipped(worker: Worker) -> None:
+    assert (await taken(worker, gzip.compress(FILE), "Content-Encoding: gzip"))["stored"] == 2
+    await events(worker, 2)
+
+
+async def test_a_bad_row_is_told_and_spoils_no_other(worker: Worker) -> None:
+    rows = [
+        b"Fb_1,12.50,USD,2024-05-01T10:00:00Z,ORD-1",
+        b"Fb_1,12.50",
+        b"Fb_1,twelve,USD,,",
+        b"Fb_1,1,XYZ,yesterday,",
+        b",5,USD,,",
+        b"Fb_1,5,USD,1999-01-01,",
+        b"Fb_\0,5,USD,,",
+        b"Fb_2,,,,",
+    ]
+    answer = await taken(worker, b"click_id,payout,currency,time,order_id\n" + b"\n".join(rows))
+    assert (answer["rows"], answer["stored"], answer["refused"]) == (8, 2, 6)
+    errors = {
+        item["row"]: {one["field"]: one["description"] for one in item.get("errors", ())} for item in answer["items"]
+    }
+    assert errors == {
+        1: {},
+        2: {"row": "has 2 values, the header has 5 columns"},
+        3: {"payout": "'twelve' is no amount, or more than 999999999999.999999"},
+        4: {"currency": "'XYZ' is no ISO 4217 code", "time": "'yesterday' is no time, such as 2026-11-03T10:00:00Z"},
+        5: {"row": "has neither a click id nor an order id"},
+        6: {"time": "'1999-01-01' is before 2000 or in the future"},
+        7: {"click_id": "must not hold the character NUL"},
+        8: {},
+    }
+    assert [item["outcome"] for item in answer["items"]] == ["stored", *["refused"] * 6, "stored"]
+    assert [event.item_index for event in await events(worker, 2)] == [1, 8]
+
+
+async def test_a_dry_run_says_the_same_and_stores_nothing(worker: Worker) -> None:
+    body = FILE + b"Fb_3,sale,much,USD,ORD-3\r\n"
+    answer = await taken(worker, body, query="?dry_run=true")
+    assert (answer["dry_run"], answer["stored"], answer["refused"]) == (True, 0, 1)
+    assert [item["outcome"] for item in answer["items"]] == ["valid", "valid", "refused"]
+    assert not await worker.events()
+
+
+async def test_the_same_file_again_is_the_same_events(worker: Worker) -> None:
+    twice = FILE + FILE.splitlines(keepends=True)[1]
+    ids = [[item["event_id"] for item in (await taken(worker, twice))["items"]] for _ in range(2)]
+    assert ids[0] == ids[1]
+    assert len(set(ids[0])) == 3, "a row that is there twice is two conversions"
+    other = await taken(worker, twice + b"Fb_9,sale,1,USD,\r\n")
+    assert not set(ids[0]) & {item["event_id"] for item in other["items"]}, "another file is another upload"
+    await events(worker, 10)
+
+
+async def test_a_corrected_file_under_the_same_name_adds_what_was_corrected(worker: Worker) -> None:
+    first = await taken(worker, FILE, query="?upload_id=november")
+    corrected = FILE.replace(b"Fb_2,lead,,,", b"Fb_2,sale,5,EUR,")
+    second = await taken(worker, corrected, query="?upload_id=november")
+    assert first["upload_id"] == "november"
+    assert first["items"][0]["event_id"] == second["items"][0]["event_id"]
+    assert first["items"][1]["event_id"] != second["items"][1]["event_id"]
+    await events(worker, 4)
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b"", "is empty: the first line must name the columns"),
+        (b" \n\n", "is empty: the first line must name the columns"),
+        (b"Fb_1,sale,12.50\n", "names no column of click or order ids"),
+        (b"click_id,,x\n", "has no name for column 2"),
+        (b"click_id,x,X\n", "has two columns named 'X'"),
+        (b"click_id," + b",".join(b"c%d" % n for n in range(500)), "has 501 columns; the limit is 500"),
+        (b"click_id,x\nFb_1," + b"x" * 140_000, "is no CSV at line 2: field larger than field limit (131072)"),
+    ],
+)
+async def test_what_is_no_file_of_conversions_is_refused_whole(worker: Worker, body: bytes, problem: str) -> None:
+    response = await send(worker, body)
+    assert response.status == 400
+    assert refused(response)["file"].startswith(problem)
+    assert not await worker.events()
+
+
+async def test_a_header_alone_is_a_file_of_nothing(worker: Worker) -> None:
+    answer = await taken(worker, b"click_id,payout")
+    assert (answer["rows"], answer["stored"], answer["items"]) == (0, 0, [])
+
+
+@pytest.mark.parametrize("own_worker", [{"max_upload_bytes": 2048, "max_upload_rows": 5}], indirect=True)
+async def test_limits_are_told(own_worker: Worker) -> None:
+    rows = await send(own_worker, b"click_id\n" + b"a\n" * 6)
+    assert (rows.status, json.loads(rows.body)["detail"]) == (413, "the file has more than 5 rows, the limit")
+    size = await send(own_worker, b"click_id\n" + b"a\n" * 2000)
+    assert (size.status, json.loads(size.body)["detail"]) == (413, "the file has more than 2048 bytes, the limit")
+    bomb = await send(own_worker, gzip.compress(b"click_id\n" + b"a" * 100_000))
+    assert (bomb.status, json.loads(bomb.body)["detail"]) == (413, "the file unzips to more than 2048 bytes, the limit")
+    assert not await own_worker.events()
+
+
+async def test_what_is_not_gzip_as_it_says_is_refused(worker: Worker) -> None:
+    broken = await send(worker, gzip.compress(FILE)[:-9])
+    assert broken.status == 415
+    other = await send(worker, FILE, "Content-Encoding: br")
+    assert other.status == 415
+
+
+async def test_a_form_without_a_file_is_refused(worker: Worker) -> None:
+    body = b'--b\r\nContent-Disposition: form-data; name="note"\r\n\r\nx\r\n--b--\r\n'
+    response = await send(worker, body, content_type="Content-Type: multipart/form-data; boundary=b")
+    assert refused(response) == {"body": "has no part that is a file"}
+
+
+@pytest.mark.parametrize(("key", "status"), [(PUBLISHABLE_KEY, 403), (READ_KEY, 403), ("wdn_sk_live_nobody", 401)])
+async def test_only_a_key_that_may_write_conversions_uploads(worker: Worker, key: str, status: int) -> None:
+    assert (await send(worker, FILE, key=key)).status == status
+    assert not await worker.events()
+
+
+async def test_questions_that_are_none_are_refused(worker: Worker) -> None:
+    response = await send(worker, FILE, query=f"?dry_run=maybe&upload_id={'x' * 129}&rows=1")
+    assert set(refused(response)) == {"dry_run", "upload_id", "rows"}
+
+
+async def test_thousands_of_rows_are_on_disk_when_the_answer_comes(worker: Worker) -> None:
+    body = b"click_id,payout\n" + b"".join(b"Fb_%d,%d.5\n" % (n, n) for n in range(5_000))
+    answer = await taken(worker, body)
+    assert answer["stored"] == 5_000
+    assert [event.item_index for event in await events(worker, 5_000)] == list(range(1, 5_001))
