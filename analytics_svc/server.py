@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from analytics_svc.admission import Admission, Capacity, Weight
 from analytics_svc.assembly import identifying, projecting
+from analytics_svc.behavior.candidates import ConversionCandidates
 from analytics_svc.behavior.exports import JourneyExports
 from analytics_svc.behavior.questions import BehaviorQuestions
 from analytics_svc.cache import ResultCache, Results
@@ -125,7 +126,8 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Anal
             people=people,
         )
         exports = JourneyExports(grouping, watermark_time=follower.watermark_time)
-        journeys = JourneyServicer(exports, clock=SystemClock())
+        candidates = ConversionCandidates(reader, watermark_time=follower.watermark_time)
+        journeys = JourneyServicer(exports, candidates, clock=SystemClock())
         servicer = AnalyticsServicer(
             sql=sql,
             realtime=realtime,

@@ -87,12 +87,13 @@ def _value_from_pb(value: struct_pb2.Value) -> Value:
 
 def lookbacks_from_pb(messages: Sequence[pb.Lookback], violations: list[Violation]) -> tuple[TypedLookback, ...]:
     """Read look-backs; what is wrong is added to ``violations``."""
-    found = [TypeSetting(message.conversion_type, _lookback_from_pb(message)) for message in messages]
+    found = [TypeSetting(message.conversion_type, lookback_from_pb(message)) for message in messages]
     violations += type_violations(found, "lookbacks")
     return tuple(TypedLookback(each.conversion_type, each.lookback) for each in found if each.lookback is not None)
 
 
-def _lookback_from_pb(message: pb.Lookback) -> Lookback:
+def lookback_from_pb(message: pb.Lookback) -> Lookback:
+    """Read a look-back, whatever its length."""
     milliseconds = message.duration.ToMilliseconds() if message.HasField("duration") else None
     return Lookback(milliseconds, message.is_same_session)
 
@@ -103,7 +104,7 @@ def types_from_pb(messages: Sequence[pb.TypeSetting]) -> tuple[TypeSetting, ...]
     types = tuple(
         TypeSetting(
             message.conversion_type,
-            _lookback_from_pb(message.lookback) if message.HasField("lookback") else None,
+            lookback_from_pb(message.lookback) if message.HasField("lookback") else None,
             model_from_pb(message.model, f"types[{at}].model", violations) if message.HasField("model") else None,
         )
         for at, message in enumerate(messages)
@@ -137,15 +138,7 @@ def report_to_pb(report: CreditReport) -> pb.QueryAttributionResponse:
     """Write an answer."""
     scope = report.question.scope
     return pb.QueryAttributionResponse(
-        models=[
-            pb.AppliedModel(
-                choice=model_to_pb(model),
-                title=model.title,
-                is_additive=model.is_additive,
-                is_learned=model.learner is not None,
-            )
-            for model in report.question.models
-        ],
+        models=[applied_to_pb(model) for model in report.question.models],
         rows=[_row_to_pb(row) for row in report.rows],
         rest=None if report.rest is None else _row_to_pb(report.rest),
         nobody=[_credited_to_pb(each) for each in report.nobody],
@@ -155,6 +148,16 @@ def report_to_pb(report: CreditReport) -> pb.QueryAttributionResponse:
         dimension=scope.dimension,
         info=report_pb2.ResultInfo.FromString(report.info),
         settings_version=report.question.settings_version,
+    )
+
+
+def applied_to_pb(model: AskedModel) -> pb.AppliedModel:
+    """Write a model as it was applied."""
+    return pb.AppliedModel(
+        choice=model_to_pb(model),
+        title=model.title,
+        is_additive=model.is_additive,
+        is_learned=model.learner is not None,
     )
 
 

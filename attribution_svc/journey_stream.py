@@ -1,6 +1,7 @@
 """What attribution_svc asks of analytics_svc: the journeys of many visitors."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from datetime import UTC
 from typing import Any, TypeVar
 
 import grpc
@@ -8,6 +9,7 @@ import numpy as np
 
 from attribution_svc.credit_report import JourneyScope, Summary
 from attribution_svc.credit_reports import JourneyChunk
+from attribution_svc.explanation import CandidateEvent, ConversionCandidates
 from attribution_svc.models.columns import Columns
 from attribution_svc.models.paths import Path
 from svc_runtime.errors import UnavailableError
@@ -23,7 +25,10 @@ _MessageT = TypeVar("_MessageT", pb.ExportJourneysResponse, pb.ExportPathsRespon
 
 
 class JourneyStream:
-    """``Journeys`` of analytics_svc, asked for in the name of a caller: who may not read them there gets none here."""
+    """``Journeys`` and ``CandidateSource`` of analytics_svc, asked in the name of a caller.
+
+    Who may not read them there gets none here.
+    """
 
     def __init__(self, channel: grpc.aio.Channel, credentials: Credentials) -> None:
         self._stub: pb_grpc.JourneyServiceAsyncStub = pb_grpc.JourneyServiceStub(channel)
@@ -42,6 +47,22 @@ class JourneyStream:
         stream = self._stub.ExportPaths(request, metadata=self._credentials.as_caller(caller), timeout=_SECONDS)
         async for message in _messages(stream):
             yield _summary(message.summary) if message.HasField("summary") else _paths(message.chunk)
+
+    async def candidates(self, caller: Caller, event_id: str, dimension: str) -> ConversionCandidates:
+        """See ``CandidateSource.candidates``."""
+        request = pb.GetConversionCandidatesRequest(event_id=event_id, dimension=dimension)
+        try:
+            found = await self._stub.GetConversionCandidates(
+                request, metadata=self._credentials.as_caller(caller), timeout=_SECONDS
+            )
+        except grpc.aio.AioRpcError as error:
+            raise error_from_rpc(error) from None
+        return ConversionCandidates(
+            _event(found.conversion),
+            tuple(_event(event) for event in found.candidates),
+            found.has_earlier,
+            found.watermark_time.ToDatetime(UTC) if found.HasField("watermark_time") else None,
+        )
 
 
 async def _messages(stream: "grpc.aio.UnaryStreamCall[Any, _MessageT]") -> AsyncIterator[_MessageT]:
@@ -105,4 +126,30 @@ def _summary(summary: pb.JourneySummary) -> Summary:
         summary.anonymous_conversion_count,
         summary.anonymous_value_micros,
         summary.info.SerializeToString(),
+    )
+
+
+def _event(event: pb.CandidateEvent) -> CandidateEvent:
+    return CandidateEvent(
+        event_id=event.event_id,
+        event_time=event.event_time.ToDatetime(UTC),
+        event_type=event.event_type,
+        user_id=event.user_id,
+        session_id=event.session_id,
+        source=event.source,
+        medium=event.medium,
+        channel=event.channel,
+        campaign_id=event.campaign_id,
+        campaign_version=event.campaign_version,
+        dimension_value=event.dimension_value,
+        is_conversion=event.is_conversion,
+        conversion_type=event.conversion_type,
+        conversion_status=event.conversion_status,
+        value_micros=event.value_micros,
+        currency=event.currency,
+        is_bot=event.is_bot,
+        is_touch=event.is_touch,
+        touch_event_id=event.touch_event_id,
+        enrichment_version=event.enrichment_version,
+        mapping_versions=tuple(event.mapping_versions),
     )

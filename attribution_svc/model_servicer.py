@@ -4,7 +4,9 @@
 import asyncio
 
 from attribution_svc import convert_models as convert
+from attribution_svc.convert_explain import explanation_to_pb, question_from_pb
 from attribution_svc.credit_reports import CreditReports
+from attribution_svc.explain import ConversionExplainer
 from attribution_svc.model_settings import ModelSettings, ModelSettingsStore
 from svc_runtime.clock import Clock
 from svc_runtime.interceptors import ServicerContext, current_caller
@@ -15,8 +17,11 @@ from trellis.attribution.v1 import model_service_pb2_grpc as pb_grpc
 class ModelServicer(pb_grpc.ModelServiceServicer):
     """Credits over all visitors."""
 
-    def __init__(self, reports: CreditReports, settings: ModelSettingsStore, *, clock: Clock) -> None:
+    def __init__(
+        self, reports: CreditReports, explainer: ConversionExplainer, settings: ModelSettingsStore, *, clock: Clock
+    ) -> None:
         self._reports = reports
+        self._explainer = explainer
         self._settings = settings
         self._clock = clock
 
@@ -28,6 +33,14 @@ class ModelServicer(pb_grpc.ModelServiceServicer):
         question = convert.question_from_pb(request, await self._held(request.settings_version))
         report = await self._reports.report(caller, question)
         return await asyncio.to_thread(convert.report_to_pb, report)
+
+    async def ExplainConversion(
+        self, request: pb.ExplainConversionRequest, context: ServicerContext
+    ) -> pb.ExplainConversionResponse:
+        """Explain how a conversion of the caller's organisation is credited."""
+        asked = question_from_pb(request)
+        settings = await self._held(request.settings_version)
+        return explanation_to_pb(await self._explainer.explain(current_caller(), asked, settings))
 
     async def ListModels(self, request: pb.ListModelsRequest, context: ServicerContext) -> pb.ListModelsResponse:
         """List the models."""

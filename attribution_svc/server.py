@@ -4,7 +4,9 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from attribution_svc.conversion.assembly import keeping_conversions
+from attribution_svc.convert_explain import part_of
 from attribution_svc.credit_reports import CreditReports
+from attribution_svc.explain import ConversionExplainer
 from attribution_svc.journey_stream import JourneyStream
 from attribution_svc.model_servicer import ModelServicer
 from attribution_svc.overlays import RemoteOverlays
@@ -95,8 +97,10 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Attr
             keeping_conversions(store.conversions, capture, Credentials(mesh, SERVICE), tokens)
         )
         server.add(lambda s: conversion_service_pb2_grpc.add_ConversionServiceServicer_to_server(conversions, s))
+        journeys = JourneyStream(analytics, Credentials(mesh, SERVICE))
         models = ModelServicer(
-            CreditReports(JourneyStream(analytics, Credentials(mesh, SERVICE))),
+            CreditReports(journeys),
+            ConversionExplainer(journeys, journeys, part_of=part_of),
             store.model_settings,
             clock=SystemClock(),
         )

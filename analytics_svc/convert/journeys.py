@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from analytics_svc.behavior.candidate import CandidateEvent
+from analytics_svc.behavior.candidates import Candidates
 from analytics_svc.behavior.export import (
     LONGEST_AGE,
     MOST_RULES,
@@ -16,10 +18,12 @@ from analytics_svc.behavior.exports import Summary, names_of
 from analytics_svc.behavior.path import LONGEST_PATH
 from analytics_svc.convert.behavior_answers import info_to_pb
 from analytics_svc.convert.slices import slice_from_pb
-from analytics_svc.dimension import dimension_of
+from analytics_svc.dimension import Dimension, dimension_of
 from svc_runtime.errors import InvalidArgumentError, Violation
+from svc_runtime.timestamps import timestamp_of
 from trellis.analytics.v1 import journey_service_pb2 as pb
 
+_DEFAULT_DIMENSION = "channel"
 _CHUNK_TOUCHES = 200_000
 """Of one message, unless a single conversion has more."""
 
@@ -62,6 +66,51 @@ def _rules_from_pb(messages: Sequence[pb.LookbackRule], violations: list[Violati
             violations.append(Violation(f"lookbacks[{at}].conversion_type", problem))
         rules[message.conversion_type] = LookbackRule(longest, message.is_same_session)
     return rules
+
+
+def dimension_from_pb(name: str) -> Dimension:
+    """Read what touches are told by. Raise InvalidArgumentError."""
+    violations: list[Violation] = []
+    dimension = dimension_of(name or _DEFAULT_DIMENSION, path="dimension", violations=violations)
+    if dimension is None:
+        raise InvalidArgumentError.of(violations)
+    return dimension
+
+
+def candidates_to_pb(candidates: Candidates) -> pb.GetConversionCandidatesResponse:
+    """Write a conversion and the events around it."""
+    return pb.GetConversionCandidatesResponse(
+        conversion=_event_to_pb(candidates.conversion),
+        candidates=[_event_to_pb(event) for event in candidates.events],
+        has_earlier=candidates.has_earlier,
+        watermark_time=timestamp_of(candidates.watermark_time),
+    )
+
+
+def _event_to_pb(event: CandidateEvent) -> pb.CandidateEvent:
+    return pb.CandidateEvent(
+        event_id=event.event_id,
+        event_time=timestamp_of(event.event_time),
+        event_type=event.event_type,
+        user_id=event.user_id,
+        session_id=event.session_id,
+        source=event.source,
+        medium=event.medium,
+        channel=event.channel,
+        campaign_id=event.campaign_id,
+        campaign_version=event.campaign_version,
+        dimension_value=event.dimension_value,
+        is_conversion=event.is_conversion,
+        conversion_type=event.conversion_type,
+        conversion_status=event.conversion_status,
+        value_micros=event.micros,
+        currency=event.currency,
+        is_bot=event.is_bot,
+        is_touch=event.is_touch,
+        touch_event_id=event.touch_event_id,
+        enrichment_version=event.enrichment_version,
+        mapping_versions=event.mapping_versions,
+    )
 
 
 def journeys_to_pb(names: Mapping[int, str], columns: JourneyColumns) -> list[pb.ExportJourneysResponse]:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+from analytics_svc.behavior.candidates import ConversionCandidates
 from analytics_svc.behavior.exports import JourneyExports, Summary
 from analytics_svc.convert import journeys as convert
 from svc_runtime.clock import Clock
@@ -17,8 +18,9 @@ from trellis.analytics.v1 import journey_service_pb2_grpc as pb_grpc
 class JourneyServicer(pb_grpc.JourneyServiceServicer):
     """Journeys for who credits them."""
 
-    def __init__(self, exports: JourneyExports, *, clock: Clock) -> None:
+    def __init__(self, exports: JourneyExports, candidates: ConversionCandidates, *, clock: Clock) -> None:
         self._exports = exports
+        self._candidates = candidates
         self._clock = clock
 
     async def ExportJourneys(
@@ -52,3 +54,13 @@ class JourneyServicer(pb_grpc.JourneyServiceServicer):
                     continue
                 for message in await asyncio.to_thread(convert.paths_to_pb, *part):
                     yield message
+
+    async def GetConversionCandidates(
+        self,
+        request: pb.GetConversionCandidatesRequest,
+        context: ServicerContext,  # noqa: ARG002 - grpc passes it
+    ) -> pb.GetConversionCandidatesResponse:
+        """Return a conversion and the events around it."""
+        dimension = convert.dimension_from_pb(request.dimension)
+        found = await self._candidates.of(current_caller().organization_id, request.event_id, dimension)
+        return convert.candidates_to_pb(found)

@@ -7,6 +7,7 @@ large. A negative amount is split as the positive one and negated, so a full ref
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 _ONE = 1 << 52
 """The largest weight in fixed point: what a float holds exactly."""
@@ -39,6 +40,33 @@ def allocate_known(amount: int, weights: Sequence[int], total: int) -> list[int]
             for index in sorted(range(len(parts)), key=lambda at: -remainders[at])[:left]:
                 parts[index] += 1
     return parts
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How one part of a split came about."""
+
+    floor: int
+    """The exact quota, rounded towards 0."""
+    remainder: int
+    """What that left, in units of one (sum of the weights)-th."""
+    extra: int
+    """The unit, with the amount's sign, that it got of what was left; 0 for none."""
+
+    @property
+    def part(self) -> int:
+        """What ``allocate`` gives."""
+        return self.floor + self.extra
+
+
+def allocation_steps(amount: int, weights: Sequence[int]) -> list[Step]:
+    """Say how ``allocate`` splits."""
+    total, sign = sum(weights), -1 if amount < 0 else 1
+    steps = []
+    for weight, part in zip(weights, allocate(amount, weights), strict=True):
+        floor, remainder = divmod(abs(amount) * weight, total)
+        steps.append(Step(sign * floor, remainder, part - sign * floor))
+    return steps
 
 
 def fixed_point(weights: Sequence[float]) -> list[int]:

@@ -2,6 +2,8 @@
 
 from ingress_gateway.openapi.analytics import TAG
 from ingress_gateway.openapi.analytics_parts import FLAG, PARAMETERS, PROBLEMS
+from ingress_gateway.openapi.attribution_explain import SCHEMAS as EXPLAIN_SCHEMAS
+from ingress_gateway.openapi.attribution_explain import paths as explain_paths
 from ingress_gateway.openapi.attribution_report import ASKED_BY_BODY as _ASKED_BY_BODY
 from ingress_gateway.openapi.attribution_report import LOOKBACKS_TEXT as _LOOKBACKS_TEXT
 from ingress_gateway.openapi.attribution_report import MEMBERS as _MEMBERS
@@ -66,7 +68,7 @@ SCHEMAS: Json = {
         },
     ),
 }
-SCHEMAS |= REPORT_SCHEMAS
+SCHEMAS |= REPORT_SCHEMAS | EXPLAIN_SCHEMAS
 _EXAMPLE: Json = {
     "user_id": "usr_customer123",
     "total_value": 149.99,
@@ -91,6 +93,18 @@ _EXAMPLE: Json = {
     "watermark": "2026-06-05T20:00:00Z",
 }
 _OF_A_REPORT = "Of a report. "
+_PARAMETERS = [
+    query("half_life_days", _NUMBER, "Of `time_decay`: days in which a touch's weight halves, 7."),
+    query("direct_weight", _NUMBER, "Of `time_decay`: what a direct touch's weight is multiplied with, 1."),
+    query("first", _NUMBER, "Of `custom_position`: the first touch's weight, 40."),
+    query("middle", _NUMBER, "Of `custom_position`: the weight of all between, 20."),
+    query("last", _NUMBER, "Of `custom_position`: the last touch's weight, 40."),
+    query("order", _NUMBER, "Of `markov`: channels that the next step depends on, 1 or 2; 1."),
+    query("with_nulls", FLAG, "Of `markov`: whether paths without a conversion count, `true`."),
+    query("characteristic", _TEXT, "Of `shapley`: `conversions`, or `conversion_rate`."),
+    query("samples", _NUMBER, "Of `shapley`, where it is sampled: orders, 2000."),
+    query("seed", _NUMBER, "Of `shapley`, where it is sampled: of the sample, 0."),
+]
 PATHS: Json = {
     "/api/v1/analytics/attribution": {
         "get": api(
@@ -112,16 +126,7 @@ PATHS: Json = {
                     "One, or for a report several with commas between. `last_touch` where none is given.",
                     example="time_decay",
                 ),
-                query("half_life_days", _NUMBER, "Of `time_decay`: days in which a touch's weight halves, 7."),
-                query("direct_weight", _NUMBER, "Of `time_decay`: what a direct touch's weight is multiplied with, 1."),
-                query("first", _NUMBER, "Of `custom_position`: the first touch's weight, 40."),
-                query("middle", _NUMBER, "Of `custom_position`: the weight of all between, 20."),
-                query("last", _NUMBER, "Of `custom_position`: the last touch's weight, 40."),
-                query("order", _NUMBER, "Of `markov`: channels that the next step depends on, 1 or 2; 1."),
-                query("with_nulls", FLAG, "Of `markov`: whether paths without a conversion count, `true`."),
-                query("characteristic", _TEXT, "Of `shapley`: `conversions`, or `conversion_rate`."),
-                query("samples", _NUMBER, "Of `shapley`, where it is sampled: orders, 2000."),
-                query("seed", _NUMBER, "Of `shapley`, where it is sampled: of the sample, 0."),
+                *_PARAMETERS,
                 query("lookback", _TEXT, "How long before a conversion a touch counts, `30d` where none is given."),
                 query(
                     "identity",
@@ -189,3 +194,4 @@ PATHS: Json = {
         ),
     },
 }
+PATHS |= explain_paths(TAG, [query("model", _TEXT, "That of the settings where none is given."), *_PARAMETERS])

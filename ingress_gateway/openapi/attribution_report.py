@@ -55,7 +55,7 @@ _ASSISTED: Json = {
     "assisted_conversions": number("Conversions with a touch of the value whose last touch has another."),
     "assisted_revenue": {"type": "number", "description": "Values of these."},
 }
-_LOOKBACK: Json = record(
+LOOKBACK: Json = record(
     "How old a touch may be.",
     {
         "type": text("The conversions' type; empty: every other one."),
@@ -97,7 +97,7 @@ SCHEMAS: Json = {
             "unattributed": listing(_CREDITED, "What no touch is credited with, in the order of the models."),
             "conversions": number("Conversions."),
             "revenue": _MONEY,
-            "lookbacks": listing(_LOOKBACK, "The look-backs that were applied."),
+            "lookbacks": listing(LOOKBACK, "The look-backs that were applied."),
             "settings_version": number("Version of the settings that filled in what was not given; 0: there are none."),
             "info": ref("ResultInfo"),
         },

@@ -2,6 +2,7 @@
 
 from ingress_gateway.app import Handler, HttpRoute
 from ingress_gateway.routes import (
+    attribution_explain,
     attribution_settings,
     audit,
     campaign_explain,
@@ -63,6 +64,7 @@ def routes() -> list[HttpRoute]:
         HttpRoute(("POST",), "/api/v1/conversions:upload", uploads.Uploads().upload),
         HttpRoute(_READ, "/api/v1/conversions", conversions.list_conversions),
         HttpRoute(_READ, "/api/v1/conversions/{conversion_id}", conversions.get_conversion),
+        HttpRoute(_READ, "/api/v1/conversions/{conversion_id}/explain", attribution_explain.explain_conversion),
         HttpRoute(_READ, "/api/v1/events", stored_events.list_events),
         HttpRoute(_READ, "/api/v1/events/{event_id}", stored_events.get_event),
         HttpRoute(_READ, "/api/v1/events/{event_id}/raw", stored_events.get_raw_event),

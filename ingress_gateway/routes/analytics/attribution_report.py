@@ -43,7 +43,7 @@ _NAMES = {
 }
 _OF_A_VISITOR = ("user_id", "click_id")
 """Where one is named, this is no report."""
-_OF_A_MODEL = re.compile(r"models\[\d+\]\.parameters\.(\w+)")
+_OF_A_MODEL = re.compile(r"(?:models\[\d+\]|model)\.parameters\.(\w+)")
 _MS_OF_DAY = 86_400_000
 _LONGEST_DAYS = 3650
 _CSV = Preset(*JSON.pairs[:-1], ("Content-Type", "text/csv; charset=utf-8"))
@@ -59,7 +59,7 @@ async def report(call: Call) -> web.StreamResponse:
     try:
         answer = await api.ask(api.models.QueryAttribution, request, seconds=call.gateway.settings.query_seconds)
     except TrellisError as error:
-        raise in_their_names(_of_parameters(error), _NAMES) from None
+        raise in_their_names(of_parameters(error), _NAMES) from None
     if (wanted or accepted) == "text/csv":
         return respond(Answer(200, _CSV, (), await asyncio.to_thread(_csv, answer)))
     return respond(Answer(200, JSON, (), await asyncio.to_thread(lambda: orjson.dumps(_view(answer)))))
@@ -94,8 +94,11 @@ def _read(query: bytes, body: bytes | None) -> tuple[pb.QueryAttributionRequest,
 
 def _models(asked: Question) -> list[pb.ModelChoice]:
     """Return ``model`` of a query, or ``models`` of a body: each a name, or an object with parameters."""
-    if not asked.is_query:
-        return _listed_models(asked)
+    return query_models(asked) if asked.is_query else _listed_models(asked)
+
+
+def query_models(asked: Question) -> list[pb.ModelChoice]:
+    """Return ``model`` of a query with its parameters."""
     names = asked.words("model")
     given = {name: _plain(asked, name) for name in _EVERY}
     for name, value in given.items():
@@ -158,12 +161,8 @@ def _value(value: Any) -> struct_pb2.Value:
 
 def lookbacks(asked: Question) -> list[pb.Lookback]:
     """Return ``lookback`` or ``lookback_days``, ``same_session``, and ``lookbacks`` by type."""
-    found = []
-    given, days, is_same_session = asked.duration("lookback"), _days(asked), asked.flag("same_session")
-    if given is not None and days is not None:
-        asked.refuse("lookback_days", "is given, and lookback too; give one of them")
-    if given is not None or days is not None or is_same_session:
-        found.append(pb.Lookback(duration=given or days, is_same_session=bool(is_same_session)))
+    general = query_lookback(asked)
+    found = [] if general is None else [general]
     by_type = asked.json("lookbacks")
     if by_type is not None and not isinstance(by_type, dict):
         asked.refuse("lookbacks", 'must be an object of types and days, such as {"purchase": 30}')
@@ -174,6 +173,16 @@ def lookbacks(asked: Question) -> list[pb.Lookback]:
             continue
         found.append(pb.Lookback(conversion_type=name, duration=_of_days(value)))
     return found
+
+
+def query_lookback(asked: Question) -> pb.Lookback | None:
+    """Return ``lookback`` or ``lookback_days``, and ``same_session``; None where nothing is given."""
+    given, days, is_same_session = asked.duration("lookback"), _days(asked), asked.flag("same_session")
+    if given is not None and days is not None:
+        asked.refuse("lookback_days", "is given, and lookback too; give one of them")
+    if given is None and days is None and not is_same_session:
+        return None
+    return pb.Lookback(duration=given or days, is_same_session=bool(is_same_session))
 
 
 def _days(asked: Question) -> duration_pb2.Duration | None:
@@ -192,7 +201,7 @@ def _of_days(days: float) -> duration_pb2.Duration:
     return duration
 
 
-def _of_parameters(error: TrellisError) -> TrellisError:
+def of_parameters(error: TrellisError) -> TrellisError:
     """Name a parameter of a model as the client does."""
     if not any(_OF_A_MODEL.fullmatch(violation.field) for violation in error.violations):
         return error

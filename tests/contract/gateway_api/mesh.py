@@ -15,7 +15,9 @@ from multidict import CIMultiDict
 from pydantic import SecretStr
 from yarl import URL
 
+from attribution_svc.convert_explain import part_of
 from attribution_svc.credit_reports import CreditReports
+from attribution_svc.explain import ConversionExplainer
 from attribution_svc.model_servicer import ModelServicer
 from ingress_gateway.gateway import Gateway
 from ingress_gateway.openapi.document import openapi_document
@@ -166,7 +168,12 @@ async def running_mesh(
     webhooks = FakeWebhooks()
     furnish(attribution, warden, capture, projection, analytics, identity)
 
-    models = ModelServicer(CreditReports(journeys), MemoryModelSettingsStore(), clock=SystemClock())
+    models = ModelServicer(
+        CreditReports(journeys),
+        ConversionExplainer(journeys, journeys, part_of=part_of),
+        MemoryModelSettingsStore(),
+        clock=SystemClock(),
+    )
 
     def serve_attribution(server: Any) -> None:
         add_AttributionServiceServicer_to_server(attribution, server)

@@ -4,7 +4,7 @@ import pytest
 
 from attribution_svc.models.registry import KINDS
 from ingress_gateway.routes.analytics.attribution_report import PARAMETERS
-from tests.contract.gateway_api.fakes import ACME, key_without
+from tests.contract.gateway_api.fakes import ACME, OTHER_KEY, key_without
 from tests.contract.gateway_api.mesh import Mesh
 from trellis.analytics.v1 import report_pb2
 
@@ -216,3 +216,58 @@ async def test_everything_that_is_wrong_with_settings_is_told(mesh: Mesh) -> Non
         "types[1].conversion_type",
     ]
     assert (await mesh.put(SETTINGS, {"types": []}, key=key_without("analytics:write"))).status == 403
+
+
+EXPLAIN = "/api/v1/conversions/0197e3f2-7a70-7d1c-8a53-1f6b2c9d4e5f/explain"
+
+
+async def test_a_conversion_is_explained_touch_by_touch_to_the_millionth(mesh: Mesh) -> None:
+    answer = (await mesh.get(f"{EXPLAIN}?model=time_decay&half_life_days=1&group_by=source")).json
+    verdicts = [(each["source"], each["verdict"]) for each in answer["candidates"]]
+    assert verdicts == [
+        ("too old", "too_old"),
+        ("facebook", "in"),
+        ("google", "in"),
+        ("bot", "bot"),
+        ("email", "in"),
+        ("", "in"),
+    ]
+    inside = [each for each in answer["candidates"] if each["verdict"] == "in"]
+    assert [round(each["attributed_value"], 2) for each in inside] == [3.15, 14.17, 66.22, 66.45]
+    total = int(answer["weight_sum"])
+    assert sum(int(each["weight"]) for each in inside) == total
+    for each in inside:
+        floor, remainder = divmod(149_990_000 * int(each["weight"]), total)
+        assert (round(each["rounded_down"] * 1e6), each["remainder"]) == (floor, str(remainder))
+        assert round((each["attributed_value"] - each["rounded_down"] - each["from_what_was_left"]) * 1e6) == 0
+    assert round(sum(each["attributed_value"] for each in inside), 6) == 149.99
+    assert [each["source"] for each in answer["candidates"] if each["is_linked_click"]] == [""]
+    assert answer["candidates"][0]["explanation"] == "41.67 days before the conversion; the look-back is 30 days"
+    assert answer["conversion"]["is_counted"] is True
+
+
+async def test_a_learned_model_is_explained_by_the_shares_that_it_learned(mesh: Mesh) -> None:
+    answer = (await mesh.get(f"{EXPLAIN}?model=markov&group_by=source")).json
+    credited = {each["source"]: each["attributed_value"] for each in answer["candidates"] if each["verdict"] == "in"}
+    assert credited["email"] > credited["facebook"] > 0
+    assert round(sum(credited.values()), 6) == 149.99
+
+
+async def test_a_conversion_that_is_not_ours_is_not_explained(mesh: Mesh) -> None:
+    missing = await mesh.get(EXPLAIN.replace("0197e3f2", "00000000"))
+    theirs = await mesh.get(EXPLAIN.replace("0197e3f2", "00000000"), key=OTHER_KEY)
+    assert (missing.status, theirs.status, missing.json["detail"]) == (404, 404, theirs.json["detail"])
+
+
+@pytest.mark.parametrize(
+    ("query", "fields"),
+    [
+        ("model=linear,last_touch", ["model"]),
+        ("model=magic", ["model"]),
+        ("model=time_decay&half_life_days=0", ["half_life_days"]),
+        ("settings_version=0&same_session=yes", ["same_session", "settings_version"]),
+    ],
+)
+async def test_what_is_wrong_with_a_wish_for_an_explanation_is_told(mesh: Mesh, query: str, fields: list[str]) -> None:
+    answer = await mesh.get(f"{EXPLAIN}?{query}")
+    assert (answer.status, list(answer.violations)) == (400, fields)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attribution_svc.models.allocate import allocate, fixed_point, in_units, reverse
+from attribution_svc.models.allocate import allocate, allocation_steps, fixed_point, in_units, reverse
 from tests.unit.models.journeys import UNHURRIED
 
 AMOUNTS = st.integers(-(10**24), 10**24)
@@ -117,3 +117,14 @@ def test_fixed_point_keeps_proportions_and_drops_what_is_too_small() -> None:
 def test_fixed_point_refuses_what_is_no_weight(wrong: float) -> None:
     with pytest.raises(ValueError, match="finite and 0 or more"):
         fixed_point([1.0, wrong])
+
+
+@UNHURRIED
+@given(AMOUNTS, st.lists(st.integers(0, 2**52), min_size=1, max_size=12).filter(any))
+def test_the_steps_of_a_split_lead_to_it(amount: int, weights: list[int]) -> None:
+    steps = allocation_steps(amount, weights)
+    assert [step.part for step in steps] == allocate(amount, weights)
+    total = sum(weights)
+    for step, weight in zip(steps, weights, strict=True):
+        assert abs(step.floor) * total + step.remainder == abs(amount) * weight
+        assert step.extra in (0, -1 if amount < 0 else 1)

@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from trellis.analytics.v1 import report_pb2 as trellis_dot_analytics_dot_v1_dot_report__pb2
 from trellis.type.v1 import access_pb2 as trellis_dot_type_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*trellis/analytics/v1/journey_service.proto\x12\x14trellis.analytics.v1\x1a\x1egoogle/protobuf/duration.proto\x1a!trellis/analytics/v1/report.proto\x1a\x1ctrellis/type/v1/access.proto\"\xb3\x01\n\x0cJourneyScope\x12*\n\x05slice\x18\x01 \x01(\x0b\x32\x1b.trellis.analytics.v1.Slice\x12\x18\n\x10\x63onversion_types\x18\x02 \x03(\t\x12\x11\n\tdimension\x18\x03 \x01(\t\x12\x35\n\tlookbacks\x18\x04 \x03(\x0b\x32\".trellis.analytics.v1.LookbackRule\x12\x13\n\x0btouch_limit\x18\x05 \x01(\r\"m\n\x0cLookbackRule\x12\x17\n\x0f\x63onversion_type\x18\x01 \x01(\t\x12+\n\x08lookback\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0fis_same_session\x18\x03 \x01(\x08\"J\n\x15\x45xportJourneysRequest\x12\x31\n\x05scope\x18\x01 \x01(\x0b\x32\".trellis.analytics.v1.JourneyScope\"\x91\x01\n\x16\x45xportJourneysResponse\x12\x33\n\x05\x63hunk\x18\x01 \x01(\x0b\x32\".trellis.analytics.v1.JourneyChunkH\x00\x12\x37\n\x07summary\x18\x02 \x01(\x0b\x32$.trellis.analytics.v1.JourneySummaryH\x00\x42\t\n\x07message\"\x90\x01\n\x0cJourneyChunk\x12\x0e\n\x06values\x18\x01 \x03(\t\x12\x14\n\x0cvalue_micros\x18\x02 \x03(\x12\x12\x14\n\x0ctouch_counts\x18\x03 \x03(\r\x12\x14\n\x0ctouch_values\x18\x04 \x03(\r\x12\x15\n\rtouch_ages_ms\x18\x05 \x03(\x04\x12\x17\n\x0ftouch_is_direct\x18\x06 \x03(\x08\"\x84\x01\n\x0eJourneySummary\x12.\n\x04info\x18\x01 \x01(\x0b\x32 .trellis.analytics.v1.ResultInfo\x12\"\n\x1a\x61nonymous_conversion_count\x18\x02 \x01(\x04\x12\x1e\n\x16\x61nonymous_value_micros\x18\x03 \x01(\x12\"G\n\x12\x45xportPathsRequest\x12\x31\n\x05scope\x18\x01 \x01(\x0b\x32\".trellis.analytics.v1.JourneyScope\"\x8b\x01\n\x13\x45xportPathsResponse\x12\x30\n\x05\x63hunk\x18\x01 \x01(\x0b\x32\x1f.trellis.analytics.v1.PathChunkH\x00\x12\x37\n\x07summary\x18\x02 \x01(\x0b\x32$.trellis.analytics.v1.JourneySummaryH\x00\x42\t\n\x07message\"\x94\x01\n\tPathChunk\x12\x0e\n\x06values\x18\x01 \x03(\t\x12\x14\n\x0ctouch_counts\x18\x02 \x03(\r\x12\x14\n\x0ctouch_values\x18\x03 \x03(\r\x12\x19\n\x11\x63onversion_counts\x18\x04 \x03(\x04\x12\x1a\n\x12unconverted_counts\x18\x05 \x03(\x04\x12\x14\n\x0cvalue_micros\x18\x06 \x03(\x12\x32\x96\x02\n\x0eJourneyService\x12\x85\x01\n\x0e\x45xportJourneys\x12+.trellis.analytics.v1.ExportJourneysRequest\x1a,.trellis.analytics.v1.ExportJourneysResponse\"\x16\x8a\xb5\x18\x12\x08\x03\x12\x0e\x61nalytics:read0\x01\x12|\n\x0b\x45xportPaths\x12(.trellis.analytics.v1.ExportPathsRequest\x1a).trellis.analytics.v1.ExportPathsResponse\"\x16\x8a\xb5\x18\x12\x08\x03\x12\x0e\x61nalytics:read0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*trellis/analytics/v1/journey_service.proto\x12\x14trellis.analytics.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!trellis/analytics/v1/report.proto\x1a\x1ctrellis/type/v1/access.proto\"\xb3\x01\n\x0cJourneyScope\x12*\n\x05slice\x18\x01 \x01(\x0b\x32\x1b.trellis.analytics.v1.Slice\x12\x18\n\x10\x63onversion_types\x18\x02 \x03(\t\x12\x11\n\tdimension\x18\x03 \x01(\t\x12\x35\n\tlookbacks\x18\x04 \x03(\x0b\x32\".trellis.analytics.v1.LookbackRule\x12\x13\n\x0btouch_limit\x18\x05 \x01(\r\"m\n\x0cLookbackRule\x12\x17\n\x0f\x63onversion_type\x18\x01 \x01(\t\x12+\n\x08lookback\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0fis_same_session\x18\x03 \x01(\x08\"J\n\x15\x45xportJourneysRequest\x12\x31\n\x05scope\x18\x01 \x01(\x0b\x32\".trellis.analytics.v1.JourneyScope\"\x91\x01\n\x16\x45xportJourneysResponse\x12\x33\n\x05\x63hunk\x18\x01 \x01(\x0b\x32\".trellis.analytics.v1.JourneyChunkH\x00\x12\x37\n\x07summary\x18\x02 \x01(\x0b\x32$.trellis.analytics.v1.JourneySummaryH\x00\x42\t\n\x07message\"\x90\x01\n\x0cJourneyChunk\x12\x0e\n\x06values\x18\x01 \x03(\t\x12\x14\n\x0cvalue_micros\x18\x02 \x03(\x12\x12\x14\n\x0ctouch_counts\x18\x03 \x03(\r\x12\x14\n\x0ctouch_values\x18\x04 \x03(\r\x12\x15\n\rtouch_ages_ms\x18\x05 \x03(\x04\x12\x17\n\x0ftouch_is_direct\x18\x06 \x03(\x08\"\x84\x01\n\x0eJourneySummary\x12.\n\x04info\x18\x01 \x01(\x0b\x32 .trellis.analytics.v1.ResultInfo\x12\"\n\x1a\x61nonymous_conversion_count\x18\x02 \x01(\x04\x12\x1e\n\x16\x61nonymous_value_micros\x18\x03 \x01(\x12\"G\n\x12\x45xportPathsRequest\x12\x31\n\x05scope\x18\x01 \x01(\x0b\x32\".trellis.analytics.v1.JourneyScope\"\x8b\x01\n\x13\x45xportPathsResponse\x12\x30\n\x05\x63hunk\x18\x01 \x01(\x0b\x32\x1f.trellis.analytics.v1.PathChunkH\x00\x12\x37\n\x07summary\x18\x02 \x01(\x0b\x32$.trellis.analytics.v1.JourneySummaryH\x00\x42\t\n\x07message\"\x94\x01\n\tPathChunk\x12\x0e\n\x06values\x18\x01 \x03(\t\x12\x14\n\x0ctouch_counts\x18\x02 \x03(\r\x12\x14\n\x0ctouch_values\x18\x03 \x03(\r\x12\x19\n\x11\x63onversion_counts\x18\x04 \x03(\x04\x12\x1a\n\x12unconverted_counts\x18\x05 \x03(\x04\x12\x14\n\x0cvalue_micros\x18\x06 \x03(\x12\"E\n\x1eGetConversionCandidatesRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x11\n\tdimension\x18\x02 \x01(\t\"\xde\x01\n\x1fGetConversionCandidatesResponse\x12\x38\n\nconversion\x18\x01 \x01(\x0b\x32$.trellis.analytics.v1.CandidateEvent\x12\x38\n\ncandidates\x18\x02 \x03(\x0b\x32$.trellis.analytics.v1.CandidateEvent\x12\x13\n\x0bhas_earlier\x18\x03 \x01(\x08\x12\x32\n\x0ewatermark_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe7\x03\n\x0e\x43\x61ndidateEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12.\n\nevent_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nevent_type\x18\x03 \x01(\t\x12\x0f\n\x07user_id\x18\x04 \x01(\t\x12\x12\n\nsession_id\x18\x05 \x01(\t\x12\x0e\n\x06source\x18\x06 \x01(\t\x12\x0e\n\x06medium\x18\x07 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x08 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\t \x01(\t\x12\x18\n\x10\x63\x61mpaign_version\x18\n \x01(\r\x12\x17\n\x0f\x64imension_value\x18\x0b \x01(\t\x12\x15\n\ris_conversion\x18\x0c \x01(\x08\x12\x17\n\x0f\x63onversion_type\x18\r \x01(\t\x12\x19\n\x11\x63onversion_status\x18\x0e \x01(\t\x12\x14\n\x0cvalue_micros\x18\x0f \x01(\x12\x12\x10\n\x08\x63urrency\x18\x10 \x01(\t\x12\x0e\n\x06is_bot\x18\x11 \x01(\x08\x12\x10\n\x08is_touch\x18\x12 \x01(\x08\x12\x16\n\x0etouch_event_id\x18\x13 \x01(\t\x12\x1a\n\x12\x65nrichment_version\x18\x14 \x01(\r\x12\x18\n\x10mapping_versions\x18\x15 \x03(\t2\xb7\x03\n\x0eJourneyService\x12\x85\x01\n\x0e\x45xportJourneys\x12+.trellis.analytics.v1.ExportJourneysRequest\x1a,.trellis.analytics.v1.ExportJourneysResponse\"\x16\x8a\xb5\x18\x12\x08\x03\x12\x0e\x61nalytics:read0\x01\x12|\n\x0b\x45xportPaths\x12(.trellis.analytics.v1.ExportPathsRequest\x1a).trellis.analytics.v1.ExportPathsResponse\"\x16\x8a\xb5\x18\x12\x08\x03\x12\x0e\x61nalytics:read0\x01\x12\x9e\x01\n\x17GetConversionCandidates\x12\x34.trellis.analytics.v1.GetConversionCandidatesRequest\x1a\x35.trellis.analytics.v1.GetConversionCandidatesResponse\"\x16\x8a\xb5\x18\x12\x08\x03\x12\x0e\x61nalytics:readb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,24 +39,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOURNEYSERVICE'].methods_by_name['ExportJourneys']._serialized_options = b'\212\265\030\022\010\003\022\016analytics:read'
   _globals['_JOURNEYSERVICE'].methods_by_name['ExportPaths']._loaded_options = None
   _globals['_JOURNEYSERVICE'].methods_by_name['ExportPaths']._serialized_options = b'\212\265\030\022\010\003\022\016analytics:read'
-  _globals['_JOURNEYSCOPE']._serialized_start=166
-  _globals['_JOURNEYSCOPE']._serialized_end=345
-  _globals['_LOOKBACKRULE']._serialized_start=347
-  _globals['_LOOKBACKRULE']._serialized_end=456
-  _globals['_EXPORTJOURNEYSREQUEST']._serialized_start=458
-  _globals['_EXPORTJOURNEYSREQUEST']._serialized_end=532
-  _globals['_EXPORTJOURNEYSRESPONSE']._serialized_start=535
-  _globals['_EXPORTJOURNEYSRESPONSE']._serialized_end=680
-  _globals['_JOURNEYCHUNK']._serialized_start=683
-  _globals['_JOURNEYCHUNK']._serialized_end=827
-  _globals['_JOURNEYSUMMARY']._serialized_start=830
-  _globals['_JOURNEYSUMMARY']._serialized_end=962
-  _globals['_EXPORTPATHSREQUEST']._serialized_start=964
-  _globals['_EXPORTPATHSREQUEST']._serialized_end=1035
-  _globals['_EXPORTPATHSRESPONSE']._serialized_start=1038
-  _globals['_EXPORTPATHSRESPONSE']._serialized_end=1177
-  _globals['_PATHCHUNK']._serialized_start=1180
-  _globals['_PATHCHUNK']._serialized_end=1328
-  _globals['_JOURNEYSERVICE']._serialized_start=1331
-  _globals['_JOURNEYSERVICE']._serialized_end=1609
+  _globals['_JOURNEYSERVICE'].methods_by_name['GetConversionCandidates']._loaded_options = None
+  _globals['_JOURNEYSERVICE'].methods_by_name['GetConversionCandidates']._serialized_options = b'\212\265\030\022\010\003\022\016analytics:read'
+  _globals['_JOURNEYSCOPE']._serialized_start=199
+  _globals['_JOURNEYSCOPE']._serialized_end=378
+  _globals['_LOOKBACKRULE']._serialized_start=380
+  _globals['_LOOKBACKRULE']._serialized_end=489
+  _globals['_EXPORTJOURNEYSREQUEST']._serialized_start=491
+  _globals['_EXPORTJOURNEYSREQUEST']._serialized_end=565
+  _globals['_EXPORTJOURNEYSRESPONSE']._serialized_start=568
+  _globals['_EXPORTJOURNEYSRESPONSE']._serialized_end=713
+  _globals['_JOURNEYCHUNK']._serialized_start=716
+  _globals['_JOURNEYCHUNK']._serialized_end=860
+  _globals['_JOURNEYSUMMARY']._serialized_start=863
+  _globals['_JOURNEYSUMMARY']._serialized_end=995
+  _globals['_EXPORTPATHSREQUEST']._serialized_start=997
+  _globals['_EXPORTPATHSREQUEST']._serialized_end=1068
+  _globals['_EXPORTPATHSRESPONSE']._serialized_start=1071
+  _globals['_EXPORTPATHSRESPONSE']._serialized_end=1210
+  _globals['_PATHCHUNK']._serialized_start=1213
+  _globals['_PATHCHUNK']._serialized_end=1361
+  _globals['_GETCONVERSIONCANDIDATESREQUEST']._serialized_start=1363
+  _globals['_GETCONVERSIONCANDIDATESREQUEST']._serialized_end=1432
+  _globals['_GETCONVERSIONCANDIDATESRESPONSE']._serialized_start=1435
+  _globals['_GETCONVERSIONCANDIDATESRESPONSE']._serialized_end=1657
+  _globals['_CANDIDATEEVENT']._serialized_start=1660
+  _globals['_CANDIDATEEVENT']._serialized_end=2147
+  _globals['_JOURNEYSERVICE']._serialized_start=2150
+  _globals['_JOURNEYSERVICE']._serialized_end=2589
 # @@protoc_insertion_point(module_scope)

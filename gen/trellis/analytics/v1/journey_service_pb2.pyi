@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from trellis.analytics.v1 import report_pb2 as _report_pb2
 import builtins as _builtins
@@ -353,3 +354,177 @@ class PathChunk(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PathChunk: _TypeAlias = PathChunk  # noqa: Y015
+
+@_typing.final
+class GetConversionCandidatesRequest(_message.Message):
+    """GetConversionCandidatesRequest names a conversion."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    DIMENSION_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """The event that is the conversion."""
+    dimension: _builtins.str
+    """What touches are told by; empty: `channel`."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        dimension: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimension", b"dimension", "event_id", b"event_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetConversionCandidatesRequest: _TypeAlias = GetConversionCandidatesRequest  # noqa: Y015
+
+@_typing.final
+class GetConversionCandidatesResponse(_message.Message):
+    """GetConversionCandidatesResponse is the conversion and the events around it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSION_FIELD_NUMBER: _builtins.int
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    HAS_EARLIER_FIELD_NUMBER: _builtins.int
+    WATERMARK_TIME_FIELD_NUMBER: _builtins.int
+    has_earlier: _builtins.bool
+    """True: the visitor has more events before the conversion than these."""
+    @_builtins.property
+    def conversion(self) -> Global___CandidateEvent:
+        """The conversion."""
+
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___CandidateEvent]:
+        """In the order of time, then of their ids: the last 1,000 of its visitor up to the conversion, the first 100 of the 30
+        days after it, and the click that it goes back to, wherever that is.
+        """
+
+    @_builtins.property
+    def watermark_time(self) -> _timestamp_pb2.Timestamp:
+        """Everything received before this instant is in it."""
+
+    def __init__(
+        self,
+        *,
+        conversion: Global___CandidateEvent | None = ...,
+        candidates: _abc.Iterable[Global___CandidateEvent] | None = ...,
+        has_earlier: _builtins.bool = ...,
+        watermark_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["conversion", b"conversion", "watermark_time", b"watermark_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "conversion", b"conversion", "has_earlier", b"has_earlier", "watermark_time", b"watermark_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetConversionCandidatesResponse: _TypeAlias = GetConversionCandidatesResponse  # noqa: Y015
+
+@_typing.final
+class CandidateEvent(_message.Message):
+    """CandidateEvent is an event as a reading has it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    EVENT_TIME_FIELD_NUMBER: _builtins.int
+    EVENT_TYPE_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    MEDIUM_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_VERSION_FIELD_NUMBER: _builtins.int
+    DIMENSION_VALUE_FIELD_NUMBER: _builtins.int
+    IS_CONVERSION_FIELD_NUMBER: _builtins.int
+    CONVERSION_TYPE_FIELD_NUMBER: _builtins.int
+    CONVERSION_STATUS_FIELD_NUMBER: _builtins.int
+    VALUE_MICROS_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    IS_BOT_FIELD_NUMBER: _builtins.int
+    IS_TOUCH_FIELD_NUMBER: _builtins.int
+    TOUCH_EVENT_ID_FIELD_NUMBER: _builtins.int
+    ENRICHMENT_VERSION_FIELD_NUMBER: _builtins.int
+    MAPPING_VERSIONS_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """The event."""
+    event_type: _builtins.str
+    """What happened."""
+    user_id: _builtins.str
+    """Whose it is; empty where nobody knows."""
+    session_id: _builtins.str
+    """Its visit; empty where it is of none."""
+    source: _builtins.str
+    """Where it came from."""
+    medium: _builtins.str
+    """How."""
+    channel: _builtins.str
+    """The channel that these make."""
+    campaign_id: _builtins.str
+    """The campaign that routed or claims it; empty for none."""
+    campaign_version: _builtins.int
+    """The version of that campaign."""
+    dimension_value: _builtins.str
+    """Its value of the dimension."""
+    is_conversion: _builtins.bool
+    """True: it counts as a conversion."""
+    conversion_type: _builtins.str
+    """Its name as a conversion; empty for what is none."""
+    conversion_status: _builtins.str
+    """What became of it; empty where nobody said."""
+    value_micros: _builtins.int
+    """Its value in millionths; 0 without one."""
+    currency: _builtins.str
+    """ISO 4217 code of its value."""
+    is_bot: _builtins.bool
+    """True: it is marked as a bot."""
+    is_touch: _builtins.bool
+    """True: it is a click or page view and counts as no conversion."""
+    touch_event_id: _builtins.str
+    """The click that it goes back to; empty for none."""
+    enrichment_version: _builtins.int
+    """Which enrichment read it."""
+    @_builtins.property
+    def event_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was received."""
+
+    @_builtins.property
+    def mapping_versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Which of the organisation's mappings read it, as `id/version`."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        event_time: _timestamp_pb2.Timestamp | None = ...,
+        event_type: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        session_id: _builtins.str = ...,
+        source: _builtins.str = ...,
+        medium: _builtins.str = ...,
+        channel: _builtins.str = ...,
+        campaign_id: _builtins.str = ...,
+        campaign_version: _builtins.int = ...,
+        dimension_value: _builtins.str = ...,
+        is_conversion: _builtins.bool = ...,
+        conversion_type: _builtins.str = ...,
+        conversion_status: _builtins.str = ...,
+        value_micros: _builtins.int = ...,
+        currency: _builtins.str = ...,
+        is_bot: _builtins.bool = ...,
+        is_touch: _builtins.bool = ...,
+        touch_event_id: _builtins.str = ...,
+        enrichment_version: _builtins.int = ...,
+        mapping_versions: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "campaign_version", b"campaign_version", "channel", b"channel", "conversion_status", b"conversion_status", "conversion_type", b"conversion_type", "currency", b"currency", "dimension_value", b"dimension_value", "enrichment_version", b"enrichment_version", "event_id", b"event_id", "event_time", b"event_time", "event_type", b"event_type", "is_bot", b"is_bot", "is_conversion", b"is_conversion", "is_touch", b"is_touch", "mapping_versions", b"mapping_versions", "medium", b"medium", "session_id", b"session_id", "source", b"source", "touch_event_id", b"touch_event_id", "user_id", b"user_id", "value_micros", b"value_micros"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CandidateEvent: _TypeAlias = CandidateEvent  # noqa: Y015

@@ -45,6 +45,11 @@ class JourneyServiceStub:
                 request_serializer=trellis_dot_analytics_dot_v1_dot_journey__service__pb2.ExportPathsRequest.SerializeToString,
                 response_deserializer=trellis_dot_analytics_dot_v1_dot_journey__service__pb2.ExportPathsResponse.FromString,
                 _registered_method=True)
+        self.GetConversionCandidates = channel.unary_unary(
+                '/trellis.analytics.v1.JourneyService/GetConversionCandidates',
+                request_serializer=trellis_dot_analytics_dot_v1_dot_journey__service__pb2.GetConversionCandidatesRequest.SerializeToString,
+                response_deserializer=trellis_dot_analytics_dot_v1_dot_journey__service__pb2.GetConversionCandidatesResponse.FromString,
+                _registered_method=True)
 
 
 class JourneyServiceServicer:
@@ -70,6 +75,15 @@ class JourneyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetConversionCandidates(self, request, context):
+        """Returns a conversion and every event that could be asked about as its touch, whether it is one or not: what its
+        visitor did before and shortly after it, bots included, and the click that it goes back to. Reads only. Errors:
+        INVALID_ARGUMENT (dimension); NOT_FOUND for an event that is no conversion, or another organisation's; UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JourneyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -82,6 +96,11 @@ def add_JourneyServiceServicer_to_server(servicer, server):
                     servicer.ExportPaths,
                     request_deserializer=trellis_dot_analytics_dot_v1_dot_journey__service__pb2.ExportPathsRequest.FromString,
                     response_serializer=trellis_dot_analytics_dot_v1_dot_journey__service__pb2.ExportPathsResponse.SerializeToString,
+            ),
+            'GetConversionCandidates': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetConversionCandidates,
+                    request_deserializer=trellis_dot_analytics_dot_v1_dot_journey__service__pb2.GetConversionCandidatesRequest.FromString,
+                    response_serializer=trellis_dot_analytics_dot_v1_dot_journey__service__pb2.GetConversionCandidatesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -139,6 +158,33 @@ class JourneyService:
             '/trellis.analytics.v1.JourneyService/ExportPaths',
             trellis_dot_analytics_dot_v1_dot_journey__service__pb2.ExportPathsRequest.SerializeToString,
             trellis_dot_analytics_dot_v1_dot_journey__service__pb2.ExportPathsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetConversionCandidates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trellis.analytics.v1.JourneyService/GetConversionCandidates',
+            trellis_dot_analytics_dot_v1_dot_journey__service__pb2.GetConversionCandidatesRequest.SerializeToString,
+            trellis_dot_analytics_dot_v1_dot_journey__service__pb2.GetConversionCandidatesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,6 +44,11 @@ class JourneyServiceStub:
     it was gone, then what they rest on. Reads only. Errors: as ExportJourneys; QUERY_LIMIT also for more than 200,000
     paths or 2,000,000 values of them all.
     """
+    GetConversionCandidates: _grpc.UnaryUnaryMultiCallable[_journey_service_pb2.GetConversionCandidatesRequest, _journey_service_pb2.GetConversionCandidatesResponse]
+    """Returns a conversion and every event that could be asked about as its touch, whether it is one or not: what its
+    visitor did before and shortly after it, bots included, and the click that it goes back to. Reads only. Errors:
+    INVALID_ARGUMENT (dimension); NOT_FOUND for an event that is no conversion, or another organisation's; UNAVAILABLE.
+    """
 
 @_typing.type_check_only
 class JourneyServiceAsyncStub(JourneyServiceStub):
@@ -60,6 +65,11 @@ class JourneyServiceAsyncStub(JourneyServiceStub):
     """Streams the different paths to the conversions of a slice, and of visitors who did not convert, each with how often
     it was gone, then what they rest on. Reads only. Errors: as ExportJourneys; QUERY_LIMIT also for more than 200,000
     paths or 2,000,000 values of them all.
+    """
+    GetConversionCandidates: _aio.UnaryUnaryMultiCallable[_journey_service_pb2.GetConversionCandidatesRequest, _journey_service_pb2.GetConversionCandidatesResponse]  # type: ignore[assignment]
+    """Returns a conversion and every event that could be asked about as its touch, whether it is one or not: what its
+    visitor did before and shortly after it, bots included, and the click that it goes back to. Reads only. Errors:
+    INVALID_ARGUMENT (dimension); NOT_FOUND for an event that is no conversion, or another organisation's; UNAVAILABLE.
     """
 
 class JourneyServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -86,6 +96,17 @@ class JourneyServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams the different paths to the conversions of a slice, and of visitors who did not convert, each with how often
         it was gone, then what they rest on. Reads only. Errors: as ExportJourneys; QUERY_LIMIT also for more than 200,000
         paths or 2,000,000 values of them all.
+        """
+
+    @_abc_1.abstractmethod
+    def GetConversionCandidates(
+        self,
+        request: _journey_service_pb2.GetConversionCandidatesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_journey_service_pb2.GetConversionCandidatesResponse, _abc.Awaitable[_journey_service_pb2.GetConversionCandidatesResponse]]:
+        """Returns a conversion and every event that could be asked about as its touch, whether it is one or not: what its
+        visitor did before and shortly after it, bots included, and the click that it goes back to. Reads only. Errors:
+        INVALID_ARGUMENT (dimension); NOT_FOUND for an event that is no conversion, or another organisation's; UNAVAILABLE.
         """
 
 def add_JourneyServiceServicer_to_server(servicer: JourneyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from trellis.analytics.v1 import report_pb2 as _report_pb2
 import builtins as _builtins
 import sys
@@ -21,6 +22,62 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _CandidateVerdict:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CandidateVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CandidateVerdict.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CANDIDATE_VERDICT_UNSPECIFIED: _CandidateVerdict.ValueType  # 0
+    """Not set."""
+    CANDIDATE_VERDICT_IN: _CandidateVerdict.ValueType  # 1
+    """It is a touch."""
+    CANDIDATE_VERDICT_AFTER_CONVERSION: _CandidateVerdict.ValueType  # 2
+    """It came after the conversion."""
+    CANDIDATE_VERDICT_TOO_OLD: _CandidateVerdict.ValueType  # 3
+    """It is older than the look-back."""
+    CANDIDATE_VERDICT_OTHER_SESSION: _CandidateVerdict.ValueType  # 4
+    """Only touches of the converting session count, and it is of another one, or that session is not known."""
+    CANDIDATE_VERDICT_BOT: _CandidateVerdict.ValueType  # 5
+    """It is marked as a bot."""
+    CANDIDATE_VERDICT_CONVERSION: _CandidateVerdict.ValueType  # 6
+    """It counts as a conversion itself."""
+    CANDIDATE_VERDICT_NO_TOUCH: _CandidateVerdict.ValueType  # 7
+    """Events of its type lead nowhere: only clicks and page views are touches."""
+    CANDIDATE_VERDICT_OTHER_VISITOR: _CandidateVerdict.ValueType  # 8
+    """Another visitor did it, or nobody known: the conversion names its click, but it is not in the converting visitor's
+    journey.
+    """
+    CANDIDATE_VERDICT_OVER_LIMIT: _CandidateVerdict.ValueType  # 9
+    """Of a journey that is longer, only the last 1,000 touches count."""
+
+class CandidateVerdict(_CandidateVerdict, metaclass=_CandidateVerdictEnumTypeWrapper):
+    """CandidateVerdict is whether an event is a touch of the conversion."""
+
+CANDIDATE_VERDICT_UNSPECIFIED: CandidateVerdict.ValueType  # 0
+"""Not set."""
+CANDIDATE_VERDICT_IN: CandidateVerdict.ValueType  # 1
+"""It is a touch."""
+CANDIDATE_VERDICT_AFTER_CONVERSION: CandidateVerdict.ValueType  # 2
+"""It came after the conversion."""
+CANDIDATE_VERDICT_TOO_OLD: CandidateVerdict.ValueType  # 3
+"""It is older than the look-back."""
+CANDIDATE_VERDICT_OTHER_SESSION: CandidateVerdict.ValueType  # 4
+"""Only touches of the converting session count, and it is of another one, or that session is not known."""
+CANDIDATE_VERDICT_BOT: CandidateVerdict.ValueType  # 5
+"""It is marked as a bot."""
+CANDIDATE_VERDICT_CONVERSION: CandidateVerdict.ValueType  # 6
+"""It counts as a conversion itself."""
+CANDIDATE_VERDICT_NO_TOUCH: CandidateVerdict.ValueType  # 7
+"""Events of its type lead nowhere: only clicks and page views are touches."""
+CANDIDATE_VERDICT_OTHER_VISITOR: CandidateVerdict.ValueType  # 8
+"""Another visitor did it, or nobody known: the conversion names its click, but it is not in the converting visitor's
+journey.
+"""
+CANDIDATE_VERDICT_OVER_LIMIT: CandidateVerdict.ValueType  # 9
+"""Of a journey that is longer, only the last 1,000 touches count."""
+Global___CandidateVerdict: _TypeAlias = CandidateVerdict  # noqa: Y015
 
 @_typing.final
 class ModelChoice(_message.Message):
@@ -644,3 +701,267 @@ class PutModelSettingsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PutModelSettingsResponse: _TypeAlias = PutModelSettingsResponse  # noqa: Y015
+
+@_typing.final
+class ExplainConversionRequest(_message.Message):
+    """ExplainConversionRequest names a conversion and a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    DIMENSION_FIELD_NUMBER: _builtins.int
+    LOOKBACK_FIELD_NUMBER: _builtins.int
+    SETTINGS_VERSION_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """The event that is the conversion."""
+    dimension: _builtins.str
+    """What touches are told by, for the models that do; empty: `channel`."""
+    settings_version: _builtins.int
+    """Version of the organisation's settings that fills in what is not given; 0: the one that holds."""
+    @_builtins.property
+    def model(self) -> Global___ModelChoice:
+        """The model; not set: that of the settings for the conversion's type."""
+
+    @_builtins.property
+    def lookback(self) -> Global___Lookback:
+        """In the place of that of the settings; its type is not looked at."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        model: Global___ModelChoice | None = ...,
+        dimension: _builtins.str = ...,
+        lookback: Global___Lookback | None = ...,
+        settings_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lookback", b"lookback", "model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimension", b"dimension", "event_id", b"event_id", "lookback", b"lookback", "model", b"model", "settings_version", b"settings_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainConversionRequest: _TypeAlias = ExplainConversionRequest  # noqa: Y015
+
+@_typing.final
+class ExplainConversionResponse(_message.Message):
+    """ExplainConversionResponse is the arithmetic."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSION_FIELD_NUMBER: _builtins.int
+    IS_COUNTED_FIELD_NUMBER: _builtins.int
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    LOOKBACK_FIELD_NUMBER: _builtins.int
+    WEIGHT_SUM_FIELD_NUMBER: _builtins.int
+    NOBODY_MICROS_FIELD_NUMBER: _builtins.int
+    SETTINGS_VERSION_FIELD_NUMBER: _builtins.int
+    HAS_EARLIER_FIELD_NUMBER: _builtins.int
+    WATERMARK_TIME_FIELD_NUMBER: _builtins.int
+    DIMENSION_FIELD_NUMBER: _builtins.int
+    is_counted: _builtins.bool
+    """False: it does not count (a test, rejected, a duplicate), so no report credits it; this is what it would be."""
+    weight_sum: _builtins.int
+    """Sum of the weights; 0 where nobody is credited."""
+    nobody_micros: _builtins.int
+    """What nobody is credited with, in millionths."""
+    settings_version: _builtins.int
+    """Version of the organisation's settings that filled in what was not given; 0: there are none."""
+    has_earlier: _builtins.bool
+    """True: the visitor has more events before the conversion than are looked at here."""
+    dimension: _builtins.str
+    """The dimension."""
+    @_builtins.property
+    def conversion(self) -> Global___ExplainedEvent:
+        """The conversion."""
+
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainedCandidate]:
+        """In the order of time; touches and others."""
+
+    @_builtins.property
+    def model(self) -> Global___AppliedModel:
+        """The model as it was applied."""
+
+    @_builtins.property
+    def lookback(self) -> Global___Lookback:
+        """The look-back that was applied."""
+
+    @_builtins.property
+    def watermark_time(self) -> _timestamp_pb2.Timestamp:
+        """Everything received before this instant was looked at."""
+
+    def __init__(
+        self,
+        *,
+        conversion: Global___ExplainedEvent | None = ...,
+        is_counted: _builtins.bool = ...,
+        candidates: _abc.Iterable[Global___ExplainedCandidate] | None = ...,
+        model: Global___AppliedModel | None = ...,
+        lookback: Global___Lookback | None = ...,
+        weight_sum: _builtins.int = ...,
+        nobody_micros: _builtins.int = ...,
+        settings_version: _builtins.int = ...,
+        has_earlier: _builtins.bool = ...,
+        watermark_time: _timestamp_pb2.Timestamp | None = ...,
+        dimension: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["conversion", b"conversion", "lookback", b"lookback", "model", b"model", "watermark_time", b"watermark_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "conversion", b"conversion", "dimension", b"dimension", "has_earlier", b"has_earlier", "is_counted", b"is_counted", "lookback", b"lookback", "model", b"model", "nobody_micros", b"nobody_micros", "settings_version", b"settings_version", "watermark_time", b"watermark_time", "weight_sum", b"weight_sum"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainConversionResponse: _TypeAlias = ExplainConversionResponse  # noqa: Y015
+
+@_typing.final
+class ExplainedEvent(_message.Message):
+    """ExplainedEvent is an event."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    EVENT_TIME_FIELD_NUMBER: _builtins.int
+    EVENT_TYPE_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    MEDIUM_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_VERSION_FIELD_NUMBER: _builtins.int
+    DIMENSION_VALUE_FIELD_NUMBER: _builtins.int
+    CONVERSION_TYPE_FIELD_NUMBER: _builtins.int
+    CONVERSION_STATUS_FIELD_NUMBER: _builtins.int
+    VALUE_MICROS_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    ENRICHMENT_VERSION_FIELD_NUMBER: _builtins.int
+    MAPPING_VERSIONS_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """The event."""
+    event_type: _builtins.str
+    """What happened."""
+    user_id: _builtins.str
+    """Whose it is; empty where nobody knows."""
+    source: _builtins.str
+    """Where it came from."""
+    medium: _builtins.str
+    """How."""
+    channel: _builtins.str
+    """The channel that these make."""
+    campaign_id: _builtins.str
+    """The campaign that routed or claims it; empty for none."""
+    campaign_version: _builtins.int
+    """The version of that campaign."""
+    dimension_value: _builtins.str
+    """Its value of the dimension."""
+    conversion_type: _builtins.str
+    """Its name as a conversion; empty for what is none."""
+    conversion_status: _builtins.str
+    """What became of it; empty where nobody said."""
+    value_micros: _builtins.int
+    """Its value in millionths of the unit of `currency`."""
+    currency: _builtins.str
+    """ISO 4217 code; empty without a value."""
+    enrichment_version: _builtins.int
+    """Which enrichment read it."""
+    @_builtins.property
+    def event_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was received."""
+
+    @_builtins.property
+    def mapping_versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Which of the organisation's mappings read it, as `id/version`."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        event_time: _timestamp_pb2.Timestamp | None = ...,
+        event_type: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        source: _builtins.str = ...,
+        medium: _builtins.str = ...,
+        channel: _builtins.str = ...,
+        campaign_id: _builtins.str = ...,
+        campaign_version: _builtins.int = ...,
+        dimension_value: _builtins.str = ...,
+        conversion_type: _builtins.str = ...,
+        conversion_status: _builtins.str = ...,
+        value_micros: _builtins.int = ...,
+        currency: _builtins.str = ...,
+        enrichment_version: _builtins.int = ...,
+        mapping_versions: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "campaign_version", b"campaign_version", "channel", b"channel", "conversion_status", b"conversion_status", "conversion_type", b"conversion_type", "currency", b"currency", "dimension_value", b"dimension_value", "enrichment_version", b"enrichment_version", "event_id", b"event_id", "event_time", b"event_time", "event_type", b"event_type", "mapping_versions", b"mapping_versions", "medium", b"medium", "source", b"source", "user_id", b"user_id", "value_micros", b"value_micros"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainedEvent: _TypeAlias = ExplainedEvent  # noqa: Y015
+
+@_typing.final
+class ExplainedCandidate(_message.Message):
+    """ExplainedCandidate is an event and what becomes of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    EXPLANATION_FIELD_NUMBER: _builtins.int
+    IS_LINKED_CLICK_FIELD_NUMBER: _builtins.int
+    AGE_MS_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    FLOOR_MICROS_FIELD_NUMBER: _builtins.int
+    REMAINDER_FIELD_NUMBER: _builtins.int
+    EXTRA_MICROS_FIELD_NUMBER: _builtins.int
+    VALUE_MICROS_FIELD_NUMBER: _builtins.int
+    verdict: Global___CandidateVerdict.ValueType
+    """Whether it is a touch."""
+    explanation: _builtins.str
+    """Why, in words for people."""
+    is_linked_click: _builtins.bool
+    """True: the conversion goes back to this click."""
+    age_ms: _builtins.int
+    """How long before the conversion it was, in milliseconds; below 0 after it."""
+    weight: _builtins.int
+    """Its weight before it is divided by the sum; 0 for what is no touch."""
+    share: _builtins.float
+    """Its part: the weight divided by the sum."""
+    floor_micros: _builtins.int
+    """Its part of the value rounded down, in millionths."""
+    remainder: _builtins.int
+    """What rounding down left of its part, in units of one weight_sum-th of a millionth: who has most gets what is left."""
+    extra_micros: _builtins.int
+    """The millionth that it gets of what is left, -1 of a refund; 0 for none."""
+    value_micros: _builtins.int
+    """Its credit in millionths."""
+    @_builtins.property
+    def event(self) -> Global___ExplainedEvent:
+        """The event."""
+
+    def __init__(
+        self,
+        *,
+        event: Global___ExplainedEvent | None = ...,
+        verdict: Global___CandidateVerdict.ValueType = ...,
+        explanation: _builtins.str = ...,
+        is_linked_click: _builtins.bool = ...,
+        age_ms: _builtins.int = ...,
+        weight: _builtins.int = ...,
+        share: _builtins.float = ...,
+        floor_micros: _builtins.int = ...,
+        remainder: _builtins.int = ...,
+        extra_micros: _builtins.int = ...,
+        value_micros: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_ms", b"age_ms", "event", b"event", "explanation", b"explanation", "extra_micros", b"extra_micros", "floor_micros", b"floor_micros", "is_linked_click", b"is_linked_click", "remainder", b"remainder", "share", b"share", "value_micros", b"value_micros", "verdict", b"verdict", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainedCandidate: _TypeAlias = ExplainedCandidate  # noqa: Y015

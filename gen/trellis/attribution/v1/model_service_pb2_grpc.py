@@ -41,6 +41,11 @@ class ModelServiceStub:
                 request_serializer=trellis_dot_attribution_dot_v1_dot_model__service__pb2.QueryAttributionRequest.SerializeToString,
                 response_deserializer=trellis_dot_attribution_dot_v1_dot_model__service__pb2.QueryAttributionResponse.FromString,
                 _registered_method=True)
+        self.ExplainConversion = channel.unary_unary(
+                '/trellis.attribution.v1.ModelService/ExplainConversion',
+                request_serializer=trellis_dot_attribution_dot_v1_dot_model__service__pb2.ExplainConversionRequest.SerializeToString,
+                response_deserializer=trellis_dot_attribution_dot_v1_dot_model__service__pb2.ExplainConversionResponse.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/trellis.attribution.v1.ModelService/ListModels',
                 request_serializer=trellis_dot_attribution_dot_v1_dot_model__service__pb2.ListModelsRequest.SerializeToString,
@@ -66,6 +71,16 @@ class ModelServiceServicer:
     def QueryAttribution(self, request, context):
         """Credits the conversions of a slice by one or several models, side by side. Errors: INVALID_ARGUMENT (each field
         named); RESOURCE_EXHAUSTED (QUERY_LIMIT, with how to narrow the question; RATE_LIMITED); UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainConversion(self, request, context):
+        """Says how a conversion is credited, step by step: which events are its touches and why the others are not, the
+        weights, the split of its value, and the versions that decided. A model that learns is shown by the shares that it
+        learned from the 30 days up to the conversion. Errors: INVALID_ARGUMENT (each field named); NOT_FOUND for an event
+        that is no conversion, or another organisation's; UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -102,6 +117,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.QueryAttribution,
                     request_deserializer=trellis_dot_attribution_dot_v1_dot_model__service__pb2.QueryAttributionRequest.FromString,
                     response_serializer=trellis_dot_attribution_dot_v1_dot_model__service__pb2.QueryAttributionResponse.SerializeToString,
+            ),
+            'ExplainConversion': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainConversion,
+                    request_deserializer=trellis_dot_attribution_dot_v1_dot_model__service__pb2.ExplainConversionRequest.FromString,
+                    response_serializer=trellis_dot_attribution_dot_v1_dot_model__service__pb2.ExplainConversionResponse.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -148,6 +168,33 @@ class ModelService:
             '/trellis.attribution.v1.ModelService/QueryAttribution',
             trellis_dot_attribution_dot_v1_dot_model__service__pb2.QueryAttributionRequest.SerializeToString,
             trellis_dot_attribution_dot_v1_dot_model__service__pb2.QueryAttributionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainConversion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trellis.attribution.v1.ModelService/ExplainConversion',
+            trellis_dot_attribution_dot_v1_dot_model__service__pb2.ExplainConversionRequest.SerializeToString,
+            trellis_dot_attribution_dot_v1_dot_model__service__pb2.ExplainConversionResponse.FromString,
             options,
             channel_credentials,
             insecure,

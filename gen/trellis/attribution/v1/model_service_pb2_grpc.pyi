@@ -39,6 +39,12 @@ class ModelServiceStub:
     """Credits the conversions of a slice by one or several models, side by side. Errors: INVALID_ARGUMENT (each field
     named); RESOURCE_EXHAUSTED (QUERY_LIMIT, with how to narrow the question; RATE_LIMITED); UNAVAILABLE.
     """
+    ExplainConversion: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ExplainConversionRequest, _model_service_pb2.ExplainConversionResponse]
+    """Says how a conversion is credited, step by step: which events are its touches and why the others are not, the
+    weights, the split of its value, and the versions that decided. A model that learns is shown by the shares that it
+    learned from the 30 days up to the conversion. Errors: INVALID_ARGUMENT (each field named); NOT_FOUND for an event
+    that is no conversion, or another organisation's; UNAVAILABLE.
+    """
     ListModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]
     """Lists the models with their parameters. Errors: none of its own."""
     GetModelSettings: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelSettingsRequest, _model_service_pb2.GetModelSettingsResponse]
@@ -61,6 +67,12 @@ class ModelServiceAsyncStub(ModelServiceStub):
     QueryAttribution: _aio.UnaryUnaryMultiCallable[_model_service_pb2.QueryAttributionRequest, _model_service_pb2.QueryAttributionResponse]  # type: ignore[assignment]
     """Credits the conversions of a slice by one or several models, side by side. Errors: INVALID_ARGUMENT (each field
     named); RESOURCE_EXHAUSTED (QUERY_LIMIT, with how to narrow the question; RATE_LIMITED); UNAVAILABLE.
+    """
+    ExplainConversion: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ExplainConversionRequest, _model_service_pb2.ExplainConversionResponse]  # type: ignore[assignment]
+    """Says how a conversion is credited, step by step: which events are its touches and why the others are not, the
+    weights, the split of its value, and the versions that decided. A model that learns is shown by the shares that it
+    learned from the 30 days up to the conversion. Errors: INVALID_ARGUMENT (each field named); NOT_FOUND for an event
+    that is no conversion, or another organisation's; UNAVAILABLE.
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists the models with their parameters. Errors: none of its own."""
@@ -87,6 +99,18 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_model_service_pb2.QueryAttributionResponse, _abc.Awaitable[_model_service_pb2.QueryAttributionResponse]]:
         """Credits the conversions of a slice by one or several models, side by side. Errors: INVALID_ARGUMENT (each field
         named); RESOURCE_EXHAUSTED (QUERY_LIMIT, with how to narrow the question; RATE_LIMITED); UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainConversion(
+        self,
+        request: _model_service_pb2.ExplainConversionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.ExplainConversionResponse, _abc.Awaitable[_model_service_pb2.ExplainConversionResponse]]:
+        """Says how a conversion is credited, step by step: which events are its touches and why the others are not, the
+        weights, the split of its value, and the versions that decided. A model that learns is shown by the shares that it
+        learned from the 30 days up to the conversion. Errors: INVALID_ARGUMENT (each field named); NOT_FOUND for an event
+        that is no conversion, or another organisation's; UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
