@@ -9,6 +9,7 @@ from datetime import datetime
 
 from attribution_svc.claim import Claim, claim_violations
 from attribution_svc.rule import (
+    NO_HOSTS,
     Action,
     Cap,
     Destination,
@@ -146,8 +147,13 @@ def no_such_campaign(campaign_id: str) -> NotFoundError:
     return NotFoundError(f"no campaign {campaign_id[:64]!r}")
 
 
-def new_campaign(wanted: NewCampaign, *, organization_id: str, minted_id: str, now: datetime) -> Campaign:
-    """Return version 1 of what is wanted, or raise InvalidArgumentError with every violation."""
+def new_campaign(
+    wanted: NewCampaign, *, organization_id: str, minted_id: str, now: datetime, own_hosts: frozenset[str] = NO_HOSTS
+) -> Campaign:
+    """Return version 1 of what is wanted, or raise InvalidArgumentError with every violation.
+
+    ``own_hosts`` are the organisation's tracking hosts, to which nothing may lead.
+    """
     campaign_id = wanted.campaign_id or minted_id
     slug = wanted.slug or campaign_id
     campaign = Campaign(
@@ -167,10 +173,12 @@ def new_campaign(wanted: NewCampaign, *, organization_id: str, minted_id: str, n
         violations.append(Violation("campaign_id", "must be 1 to 64 of A-Z a-z 0-9 _ -"))
     if wanted.status is CampaignStatus.ARCHIVED:
         violations.append(Violation("status", "a campaign cannot begin as archived"))
-    return _normalised(campaign, violations)
+    return _normalised(campaign, violations, own_hosts)
 
 
-def changed(campaign: Campaign, change: CampaignChange, *, now: datetime) -> Campaign:
+def changed(
+    campaign: Campaign, change: CampaignChange, *, now: datetime, own_hosts: frozenset[str] = NO_HOSTS
+) -> Campaign:
     """Return the next version, or ``campaign`` itself when the change changes nothing.
 
     Raise FailedPreconditionError when it is archived or not of the expected version, InvalidArgumentError with every
@@ -190,7 +198,8 @@ def changed(campaign: Campaign, change: CampaignChange, *, now: datetime) -> Cam
         status=change.status or campaign.status,
         definition=definition,
     )
-    following = _normalised(wanted, [])
+    # What leads nowhere else than before is not looked at: hosts may have come since.
+    following = _normalised(wanted, [], own_hosts if change.define is not None else NO_HOSTS)
     if following == campaign and change.claim is None:
         return campaign
     is_claimed_anew = change.claim is not None or not _claims_alike(campaign, following)
@@ -251,11 +260,11 @@ def _claimed(campaign: Campaign) -> tuple[object, ...]:
     )
 
 
-def _normalised(campaign: Campaign, violations: list[Violation]) -> Campaign:
+def _normalised(campaign: Campaign, violations: list[Violation], own_hosts: frozenset[str]) -> Campaign:
     """Return the campaign in normal form, or raise InvalidArgumentError with every violation."""
     violations += _text_violations(campaign)
     found: list[Violation] = []
-    definition = _normalised_definition(campaign.definition, found)
+    definition = _normalised_definition(campaign.definition, found, own_hosts)
     violations += (_in_short(violation, campaign.definition) for violation in found)
     if campaign.campaign_id in definition.fallback_campaign_ids:
         violations.append(Violation("fallback", f"is the campaign {campaign.campaign_id!r} itself"))
@@ -264,7 +273,7 @@ def _normalised(campaign: Campaign, violations: list[Violation]) -> Campaign:
     return replace(campaign, definition=definition)
 
 
-def _normalised_definition(wanted: Definition, violations: list[Violation]) -> Definition:
+def _normalised_definition(wanted: Definition, violations: list[Violation], own_hosts: frozenset[str]) -> Definition:
     if wanted.action is None and not wanted.rules:
         violations.append(Violation("destination_url", "is required, or rules that have destinations"))
     if wanted.schedule is not None:
@@ -275,11 +284,11 @@ def _normalised_definition(wanted: Definition, violations: list[Violation]) -> D
         violations += claim_violations(wanted.claim, "time_range")
     return replace(
         wanted,
-        action=wanted.action and normalised_action(wanted.action, "action", violations),
-        rules=normalised_rules(wanted.rules, "rules", violations),
-        paused_fallback=normalised_fallback(wanted.paused_fallback, "paused_fallback", violations),
-        expired_fallback=normalised_fallback(wanted.expired_fallback, "expired_fallback", violations),
-        over_cap_fallback=normalised_fallback(wanted.over_cap_fallback, "over_cap_fallback", violations),
+        action=wanted.action and normalised_action(wanted.action, "action", violations, own_hosts),
+        rules=normalised_rules(wanted.rules, "rules", violations, own_hosts),
+        paused_fallback=normalised_fallback(wanted.paused_fallback, "paused_fallback", violations, own_hosts),
+        expired_fallback=normalised_fallback(wanted.expired_fallback, "expired_fallback", violations, own_hosts),
+        over_cap_fallback=normalised_fallback(wanted.over_cap_fallback, "over_cap_fallback", violations, own_hosts),
     )
 
 

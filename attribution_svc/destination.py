@@ -4,9 +4,6 @@ A destination is normalised once, when it is stored, to plain ASCII: scheme and 
 names in their `xn--` form, anything else that a Location header cannot carry percent-encoded as UTF-8. What parsers
 are known to disagree about (user info, backslashes, white space, odd IPv4 spellings, hosts that change under Unicode
 normalisation) is refused.
-
-Whether the host is one of our own tracking hosts, which would make a redirect loop, cannot be known here yet: Warden
-has them. That check comes with the rules.
 """
 
 import ipaddress
@@ -14,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from macro_language.names import ALIASES, CLICK
 from macro_language.template import read_template
@@ -65,6 +63,13 @@ def read_destination(text: str, *, takes_macros: bool = False, macro_names: froz
     if len(url) > MAX_CHARACTERS:
         return Destination("", (f"has {len(url)} characters after percent-encoding, {MAX_CHARACTERS} are allowed",))
     return Destination(url)
+
+
+def own_host_problems(url: str, own_hosts: frozenset[str]) -> Iterator[str]:
+    """Say whether a URL in normal form leads to one of the organisation's tracking hosts (lower case, no port)."""
+    host = urlsplit(url).hostname or ""
+    if host in own_hosts:
+        yield f"leads to {host}, a tracking host of your own: the redirect would come back"
 
 
 def _with_macros(text: str, macro_names: frozenset[str]) -> Destination:

@@ -5,6 +5,7 @@ import string
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from attribution_svc.campaign import (
     Campaign,
@@ -41,6 +42,14 @@ def mint_campaign_id() -> str:
     return "cmp_" + "".join(secrets.choice(_BASE62) for _ in range(22))
 
 
+class OwnHosts(Protocol):
+    """Knows tracking hosts."""
+
+    async def of(self, organization_id: str) -> frozenset[str]:
+        """Return the tracking hosts of an organisation, as far as they are known; it never fails."""
+        ...
+
+
 class CampaignRegistry:
     """What a caller of one organisation may do with its campaigns."""
 
@@ -48,21 +57,20 @@ class CampaignRegistry:
         self,
         store: CampaignStore,
         page_tokens: PageTokens,
+        hosts: OwnHosts,
         *,
         clock: Clock,
         mint_id: Callable[[], str] = mint_campaign_id,
     ) -> None:
         self._store = store
+        self._hosts = hosts
         self._page_tokens = page_tokens
         self._clock = clock
         self._mint_id = mint_id
 
     async def create(self, wanted: NewCampaign, *, organization_id: str, actor: str) -> Campaign:
         """Make a campaign. Raise InvalidArgumentError, AlreadyExistsError or UnavailableError."""
-        campaign = new_campaign(
-            wanted, organization_id=organization_id, minted_id=self._mint_id(), now=self._clock.now()
-        )
-        await check_fallbacks(self._store, campaign)
+        campaign = await self.preview_new(wanted, organization_id=organization_id)
         await self._store.insert(campaign, actor=actor)
         campaign_changes.add(1, {"kind": "create"})
         return campaign
@@ -70,7 +78,11 @@ class CampaignRegistry:
     async def preview_new(self, wanted: NewCampaign, *, organization_id: str) -> Campaign:
         """Return the campaign that ``create`` would make. Raise as it does, but AlreadyExistsError."""
         campaign = new_campaign(
-            wanted, organization_id=organization_id, minted_id=self._mint_id(), now=self._clock.now()
+            wanted,
+            organization_id=organization_id,
+            minted_id=self._mint_id(),
+            now=self._clock.now(),
+            own_hosts=await self._hosts.of(organization_id),
         )
         await check_fallbacks(self._store, campaign)
         return campaign
@@ -78,7 +90,8 @@ class CampaignRegistry:
     async def preview_change(self, campaign_id: str, change: CampaignChange, *, organization_id: str) -> Campaign:
         """Return what ``update`` would make of a campaign. Raise as it does, but AlreadyExistsError."""
         present = await self.get(campaign_id, organization_id=organization_id)
-        campaign = changed(present, change, now=self._clock.now())
+        own_hosts = await self._hosts.of(organization_id)
+        campaign = changed(present, change, now=self._clock.now(), own_hosts=own_hosts)
         await check_fallbacks(self._store, campaign)
         return campaign
 
@@ -117,8 +130,7 @@ class CampaignRegistry:
             raise no_such_campaign(campaign_id)
         now = self._clock.now()
         if change.define is not None:
-            present = await self._store.get(organization_id, campaign_id)
-            await check_fallbacks(self._store, changed(present, change, now=now))
+            await self.preview_change(campaign_id, change, organization_id=organization_id)
         campaign = await self._store.update(
             organization_id, campaign_id, lambda present: changed(present, change, now=now), actor=actor
         )

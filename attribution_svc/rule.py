@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from attribution_svc.destination import read_destination
+from attribution_svc.destination import own_host_problems, read_destination
 from rule_language.check import time_zone_violations
 from rule_language.predicate import Predicate
 from svc_runtime.errors import Violation
@@ -24,6 +24,7 @@ WHOLE = 100
 HIGHEST_PRIORITY = 1_000_000
 MINUTES_OF_A_DAY = 1440
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+NO_HOSTS: frozenset[str] = frozenset()
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -136,35 +137,45 @@ class Fallback:
     campaign_id: str = ""
 
 
-def normalised_rules(rules: Sequence[Rule], path: str, violations: list[Violation]) -> tuple[Rule, ...]:
+def normalised_rules(
+    rules: Sequence[Rule], path: str, violations: list[Violation], own_hosts: frozenset[str] = NO_HOSTS
+) -> tuple[Rule, ...]:
     """Return rules with their ids, in the order in which they decide; add what is wrong to ``violations``."""
     if len(rules) > MOST_RULES:
         violations.append(Violation(path, f"has {len(rules)} rules, {MOST_RULES} are allowed"))
         return ()
     found = [
-        _normalised_rule(rule, f"{path}[{index}]", f"r{index + 1}", violations) for index, rule in enumerate(rules)
+        _normalised_rule(rule, f"{path}[{index}]", f"r{index + 1}", violations, own_hosts)
+        for index, rule in enumerate(rules)
     ]
     violations += _repeated((rule.rule_id for rule in found), path, "rule_id")
     # Sorting keeps the order of equals.
     return tuple(sorted(found, key=lambda rule: -rule.priority))
 
 
-def _normalised_rule(rule: Rule, path: str, minted_id: str, violations: list[Violation]) -> Rule:
+def _normalised_rule(
+    rule: Rule, path: str, minted_id: str, violations: list[Violation], own_hosts: frozenset[str]
+) -> Rule:
     rule_id = rule.rule_id or minted_id
     violations += _id_violations(rule_id, f"{path}.rule_id")
     violations += name_violations(rule.name, f"{path}.name")
     violations += priority_violations(rule.priority, f"{path}.priority")
-    return replace(rule, rule_id=rule_id, action=normalised_action(rule.action, f"{path}.action", violations))
+    action = normalised_action(rule.action, f"{path}.action", violations, own_hosts)
+    return replace(rule, rule_id=rule_id, action=action)
 
 
-def normalised_action(action: Action, path: str, violations: list[Violation]) -> Action:
+def normalised_action(
+    action: Action, path: str, violations: list[Violation], own_hosts: frozenset[str] = NO_HOSTS
+) -> Action:
     """Return an action with ids, weights and URLs in normal form; add what is wrong to ``violations``."""
     count = len(action.destinations)
     if not 1 <= count <= MOST_DESTINATIONS:
         violations.append(Violation(f"{path}.destinations", f"are {count}, must be 1 to {MOST_DESTINATIONS}"))
         return action
     destinations = tuple(
-        _normalised_destination(destination, f"{path}.destinations[{index}]", f"d{index + 1}", count, violations)
+        _normalised_destination(
+            destination, f"{path}.destinations[{index}]", f"d{index + 1}", count, violations, own_hosts
+        )
         for index, destination in enumerate(action.destinations)
     )
     violations += _repeated((found.destination_id for found in destinations), f"{path}.destinations", "destination_id")
@@ -177,10 +188,16 @@ def normalised_action(action: Action, path: str, violations: list[Violation]) ->
 
 
 def _normalised_destination(
-    destination: Destination, path: str, minted_id: str, count: int, violations: list[Violation]
+    destination: Destination,
+    path: str,
+    minted_id: str,
+    count: int,
+    violations: list[Violation],
+    own_hosts: frozenset[str],
 ) -> Destination:
     found = read_destination(destination.url, takes_macros=True)
-    violations += (Violation(f"{path}.url", problem) for problem in found.problems)
+    problems = (*found.problems, *own_host_problems(found.url, own_hosts))
+    violations += (Violation(f"{path}.url", problem) for problem in problems)
     destination_id = destination.destination_id or minted_id
     violations += _id_violations(destination_id, f"{path}.destination_id")
     weight = WHOLE if count == 1 and destination.weight == 0 else destination.weight
@@ -212,7 +229,9 @@ def _tag_violations(tags: Sequence[str], path: str) -> Iterator[Violation]:
             yield Violation(f"{path}[{index}]", "has a control character")
 
 
-def normalised_fallback(fallback: Fallback | None, path: str, violations: list[Violation]) -> Fallback | None:
+def normalised_fallback(
+    fallback: Fallback | None, path: str, violations: list[Violation], own_hosts: frozenset[str] = NO_HOSTS
+) -> Fallback | None:
     """Return a fallback with its URL in normal form; add what is wrong to ``violations``."""
     if fallback is None or not (fallback.url or fallback.campaign_id):
         return fallback
@@ -220,7 +239,8 @@ def normalised_fallback(fallback: Fallback | None, path: str, violations: list[V
         violations += _id_violations(fallback.campaign_id, f"{path}.campaign_id")
         return fallback
     found = read_destination(fallback.url)
-    violations += (Violation(f"{path}.url", problem) for problem in found.problems)
+    problems = (*found.problems, *own_host_problems(found.url, own_hosts))
+    violations += (Violation(f"{path}.url", problem) for problem in problems)
     return Fallback(url=found.url)
 
 

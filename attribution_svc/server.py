@@ -10,6 +10,7 @@ from attribution_svc.explain import ConversionExplainer
 from attribution_svc.journey_stream import JourneyStream
 from attribution_svc.model_servicer import ModelServicer
 from attribution_svc.overlays import RemoteOverlays
+from attribution_svc.own_hosts import WardenHosts
 from attribution_svc.reading import Reading
 from attribution_svc.registry import CampaignRegistry
 from attribution_svc.retroactive import Retroactive
@@ -71,10 +72,11 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Attr
         await stack.enter_async_context(running("routing feed", feed.run()))
         await stack.enter_async_context(running("forget usage", forget_forever(store.usage)))
         tokens = PageTokens(mesh.mesh_secret.get_secret_value(), SERVICE)
-        registry = CampaignRegistry(store, tokens, clock=SystemClock())
         capture = await stack.enter_async_context(open_channel(mesh, settings.capture_target))
         auth_channel = await stack.enter_async_context(open_channel(mesh, settings.auth_target))
         analytics = await stack.enter_async_context(open_channel(mesh, settings.analytics_target))
+        hosts = WardenHosts(auth_channel, Credentials(mesh, SERVICE))
+        registry = CampaignRegistry(store, tokens, hosts, clock=SystemClock())
         reading = Reading(analytics, Credentials(mesh, SERVICE))
         validate_key = RemoteKeyValidator(auth_channel, Credentials(mesh, SERVICE))
         server = GrpcServer(mesh, service_names=SERVICE_NAMES, validate_key=validate_key)

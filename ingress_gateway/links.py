@@ -84,14 +84,21 @@ class Links:
         click = Click(arrival, time.time_ns() // 1_000_000, self._reader)
         plain = route.plain
         verdict = Verdict(route, plain, ()) if plain is not None else self._routing.decide(route, click, user_id)
-        return Plan(verdict, user_id, cookie, click)
+        return Plan(self._leading_on(verdict), user_id, cookie, click)
 
     def plan_open(self, arrival: Arrival, organization_id: str) -> Plan | None:
         """Say where a click goes that no link takes; None: nowhere, for no campaign wants it."""
         user_id, cookie = self._visitors.of_browser(arrival, organization_id)
         click = Click(arrival, time.time_ns() // 1_000_000, self._reader)
         verdict = self._routing.decide_open(organization_id, click, user_id)
-        return None if verdict is None else Plan(verdict, user_id, cookie, click)
+        return None if verdict is None else Plan(self._leading_on(verdict), user_id, cookie, click)
+
+    def _leading_on(self, verdict: Verdict) -> Verdict:
+        """Return a verdict that leads nowhere for one that leads back to us: a host may have become ours since."""
+        decision = verdict.decision
+        if decision is None or self._organisations.of_host(decision.target.host) != verdict.route.organization_id:
+            return verdict
+        return Verdict(verdict.route, None, (*verdict.marks, "own_host"))
 
     def take(
         self,

@@ -29,6 +29,8 @@ class Target:
     """Of its own query, where that has macros."""
     has_click_id: bool = False
     """It hands our click id on by itself."""
+    host: str = ""
+    """In lower case, without port."""
 
     @classmethod
     def compile(cls, url: str) -> "Target":
@@ -59,6 +61,7 @@ class Target:
             template=template,
             has_click_id=b"click_id" in own_names
             or (template is not None and any(macro.name == "click_id" for macro in template.macros)),
+            host=parts.hostname or "",
         )
 
     def location(

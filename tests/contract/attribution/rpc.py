@@ -9,7 +9,7 @@ import grpc
 from pydantic import SecretStr
 
 from attribution_svc.overlays import RemoteOverlays
-from attribution_svc.registry import CampaignRegistry
+from attribution_svc.registry import CampaignRegistry, OwnHosts
 from attribution_svc.retroactive import Retroactive
 from attribution_svc.routing_feed import RoutingFeed
 from attribution_svc.servicer import AttributionServicer
@@ -63,6 +63,14 @@ class Replica:
         return self.stub.WatchRouting(pb.WatchRoutingRequest(watcher="test"), metadata=CREDENTIALS.as_service())
 
 
+class NoHosts:
+    """Knows no tracking host."""
+
+    async def of(self, organization_id: str) -> frozenset[str]:
+        """See ``OwnHosts.of``."""
+        return frozenset()
+
+
 class Nobody:
     """Knows no visitor."""
 
@@ -88,6 +96,7 @@ async def running_replica(
     visitors: Visitors | None = None,
     overlays: FakeOverlays | None = None,
     usage: UsageStore | None = None,
+    hosts: OwnHosts | None = None,
 ) -> AsyncIterator[Replica]:
     """Serve ``store`` for the time of the block."""
     feed = feed or RoutingFeed(store)
@@ -99,7 +108,7 @@ async def running_replica(
         remote = RemoteOverlays(analytics, CREDENTIALS)
         retroactive = Retroactive(store, remote)
         servicer = AttributionServicer(
-            CampaignRegistry(store, tokens, clock=clock),
+            CampaignRegistry(store, tokens, hosts or NoHosts(), clock=clock),
             CampaignVersions(store, tokens, clock=clock),
             retroactive,
             store.claims,

@@ -370,3 +370,42 @@ async def test_while_the_store_is_down_calls_are_unavailable_and_work_again_afte
     assert error_from_rpc(error).retry_after_seconds
     store.start()
     assert (await replica.create("sale")).version == 1
+
+
+class Hosts:
+    """Knows the tracking hosts of org_a."""
+
+    async def of(self, organization_id: str) -> frozenset[str]:
+        """See ``OwnHosts.of``."""
+        return frozenset({"track.acmecorp.com"} if organization_id == "org_a" else ())
+
+
+OWN = "https://Track.acmecorp.com:8443/in/other?s={source}"
+
+
+async def test_a_destination_on_an_own_tracking_host_is_refused_by_its_path(store: MemoryCampaignStore) -> None:
+    request = pb.CreateCampaignRequest(campaign_id="a", rules=[rule_pb2.Rule(priority=1), rule_pb2.Rule(priority=2)])
+    request.rules[0].action.destinations.add(url="https://shop.example/")
+    request.rules[1].action.destinations.add(url="https://shop.example/", weight=50)
+    request.rules[1].action.destinations.add(url=OWN, weight=50)
+    request.paused_fallback.url = "http://track.acmecorp.com/"
+    async with running_replica(store, hosts=Hosts()) as replica:
+        error = await refusal(replica.stub.CreateCampaign(request, metadata=caller_of("org_a")))
+        assert error.code() is CODE.INVALID_ARGUMENT
+        found = {violation.field: violation.description for violation in error_from_rpc(error).violations}
+        assert set(found) == {"rules[1].action.destinations[1].url", "fallback_url"}
+        assert found["fallback_url"].startswith("leads to track.acmecorp.com, a tracking host of your own")
+        await replica.stub.CreateCampaign(request, metadata=caller_of("org_b"))
+        await replica.create("b", campaign_id="b")
+        change = pb.UpdateCampaignRequest(campaign_id="b", destination_url=OWN)
+        refused = await refusal(replica.stub.UpdateCampaign(change, metadata=caller_of("org_a")))
+        assert error_from_rpc(refused).violations[0].field == "destination_url"
+
+
+async def test_a_campaign_whose_host_became_ours_since_can_still_be_paused(store: MemoryCampaignStore) -> None:
+    async with running_replica(store) as replica:
+        await replica.create("a", campaign_id="a", destination_url=OWN)
+    async with running_replica(store, hosts=Hosts()) as replica:
+        change = pb.UpdateCampaignRequest(campaign_id="a", status=pb.CAMPAIGN_STATUS_PAUSED)
+        paused = await replica.stub.UpdateCampaign(change, metadata=caller_of("org_a"))
+        assert paused.campaign.status == pb.CAMPAIGN_STATUS_PAUSED

@@ -89,3 +89,10 @@ async def test_what_no_open_campaign_wants_or_a_link_has_already_is_left_alone(w
     response = await worker.ask(request(target))
     assert response.status == 404
     assert (await worker.event()).rule_id == ""
+
+
+async def test_a_destination_that_leads_back_to_us_is_not_followed(worker: Worker) -> None:
+    response = await worker.ask(request("/in/back?a=1"))
+    assert response.status == 404
+    event = await worker.event()
+    assert (event.campaign_id, list(event.marks)) == ("back", ["own_host"])

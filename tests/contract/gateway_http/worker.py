@@ -152,6 +152,7 @@ def routing_snapshot(revision: int = 1) -> attribution_service_pb2.WatchRoutingR
         action=_action("https://open.acmecorp.com/", tags=["found"]),
     )
     add("open", "", action=_action(SHOP), rules=[rule], claim=claim_pb2.Claim())
+    add("back", f"https://{HOST}:8443/in/back")
     add("moved", "", action=_action(SHOP, redirect_type=rule_pb2.REDIRECT_TYPE_MOVED_PERMANENTLY))
     add("refreshed", "", action=_action(SHOP, redirect_type=rule_pb2.REDIRECT_TYPE_META_REFRESH))
     return snapshot
