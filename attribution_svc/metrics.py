@@ -55,3 +55,13 @@ webhook_attempt_seconds = _meter.create_histogram(
     unit="s",
     description="How long receivers of webhooks take.",
 )
+conversion_matches = _meter.create_counter(
+    "trellis.attribution.conversion_matches",
+    unit="{conversion}",
+    description="Conversions whose click was asked for; `kind` is changed or same.",
+)
+verdicts = _meter.create_counter(
+    "trellis.attribution.verdicts",
+    unit="{verdict}",
+    description="What the reading was told of events; `outcome` is taken, or refused: look at the log.",
+)

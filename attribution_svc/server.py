@@ -96,7 +96,14 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Attr
         )
         server.add(lambda s: attribution_service_pb2_grpc.add_AttributionServiceServicer_to_server(servicer, s))
         conversions = await stack.enter_async_context(
-            keeping_conversions(store.conversions, capture, Credentials(mesh, SERVICE), tokens)
+            keeping_conversions(
+                store,
+                capture=capture,
+                analytics=analytics,
+                credentials=Credentials(mesh, SERVICE),
+                page_tokens=tokens,
+                clock=SystemClock(),
+            )
         )
         server.add(lambda s: conversion_service_pb2_grpc.add_ConversionServiceServicer_to_server(conversions, s))
         journeys = JourneyStream(analytics, Credentials(mesh, SERVICE))

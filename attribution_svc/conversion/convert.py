@@ -1,7 +1,7 @@
 """Between the contract's messages and ours."""
 
 from collections.abc import Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 
 from attribution_svc.conversion.book import Bookmark, Wanted
 from attribution_svc.conversion.event import Arrived, ConversionEvent, conversion_event_of, speaks_of_refund
@@ -13,6 +13,7 @@ from svc_runtime.errors import InvalidArgumentError, Violation
 from svc_runtime.timestamps import timestamp_of
 from trellis.attribution.v1 import conversion_service_pb2 as pb
 from trellis.capture.v1 import capture_service_pb2, event_pb2
+from trellis.type.v1 import time_range_pb2
 
 _STATES = {
     MatchState.PENDING: pb.MATCH_STATE_PENDING,
@@ -60,12 +61,15 @@ def _event(event: event_pb2.Event) -> ConversionEvent | None:
     )
 
 
+def time_range_from_pb(time_range: time_range_pb2.TimeRange) -> tuple[datetime | None, datetime | None]:
+    """Read the ends of a range; None where it is open."""
+    start = time_range.start_time.ToDatetime(UTC) if time_range.HasField("start_time") else None
+    return start, time_range.end_time.ToDatetime(UTC) if time_range.HasField("end_time") else None
+
+
 def wanted_from_pb(request: pb.ListConversionsRequest) -> Wanted:
     """Read a filter; raise InvalidArgumentError with everything that is wrong."""
-    start, end = (
-        getattr(request.time_range, name).ToDatetime(UTC) if request.time_range.HasField(name) else None
-        for name in ("start_time", "end_time")
-    )
+    start, end = time_range_from_pb(request.time_range)
     violations = []
     if start and end and end <= start:
         violations.append(Violation("time_range.end_time", "must be after start_time"))

@@ -22,6 +22,10 @@ _LIFE_WORDS = frozenset(_STAGES.split()) | VOCABULARY[Status.REJECTED]
 _REFUNDED: Mapping[str, Status] = MappingProxyType(
     dict.fromkeys(("refund", "refunded", "chargeback", "charge_back", "chargedback", "reversal"), Status.REFUNDED)
 )
+DEFAULT_WORDS: Mapping[str, Status] = MappingProxyType(
+    {**_REFUNDED, **{word: status for status, words in VOCABULARY.items() for word in words}}
+)
+"""What words mean where nobody said otherwise."""
 _STATUS_NAMES = frozenset(name.decode() for name in STATUS_NAMES)
 _TYPE_NAMES = frozenset(name.decode() for name in TYPE_NAMES)
 _STAGE_NAMES = _STATUS_NAMES | {"stage"}

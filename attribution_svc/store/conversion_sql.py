@@ -47,7 +47,8 @@ SELECT {_CONVERSION_COLUMNS} FROM json_populate_recordset(NULL::conversions, $1:
 ON CONFLICT (organization_id, conversion_id) DO UPDATE
 SET {_REPLACED}, revision = conversions.revision + 1, update_time = now(),
     match_count = CASE WHEN conversions.match_state = 'matched' THEN conversions.match_count ELSE 0 END,
-    next_match_time = CASE WHEN conversions.match_state = 'matched' THEN conversions.next_match_time ELSE now() END
+    next_match_time = CASE WHEN excluded.merged_into <> '' THEN NULL
+        WHEN conversions.match_state = 'matched' THEN conversions.next_match_time ELSE now() END
 """  # noqa: S608 - as above
 ADD_CLICKS = """
 INSERT INTO conversion_clicks (organization_id, reference, conversion_id)

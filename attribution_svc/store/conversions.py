@@ -95,7 +95,7 @@ async def _add(connection: Connection, events: Sequence[ConversionEvent]) -> int
     """Add what is new, and make of the orders that it touches what they amount to now."""
     events = list({(event.organization_id, event.event_id): event for event in events}.values())
     groups = list(dict.fromkeys((event.organization_id, event.group_key) for event in events if event.order_id))
-    there = await _events_of(connection, groups)
+    there = await events_of_groups(connection, groups)
     rows, fresh = _new_rows(events, there)
     added = {(row["organization_id"], row["event_id"]) for row in await connection.fetch(sql.ADD_EVENTS, json_of(rows))}
     touched: dict[Group, list[ConversionEvent]] = {}
@@ -171,7 +171,8 @@ async def rules_in_force(connection: Connection, organization_ids: Sequence[str]
     return {row["organization_id"]: rules_of(row["policies"], row["vocabularies"]) for row in rows}
 
 
-async def _events_of(connection: Connection, groups: Sequence[Group]) -> dict[Group, list[ConversionEvent]]:
+async def events_of_groups(connection: Connection, groups: Sequence[Group]) -> dict[Group, list[ConversionEvent]]:
+    """Return the events of groups that are to be folded."""
     found: dict[Group, list[ConversionEvent]] = {}
     for row in await connection.fetch(sql.EVENTS_OF_GROUPS, *_columns(groups)) if groups else []:
         found.setdefault((row["organization_id"], row["group_key"]), []).append(event_of(row))

@@ -13,6 +13,9 @@ from attribution_svc.definition import definition_from_json, definition_to_json
 from attribution_svc.history import CampaignVersion, no_such_version
 from attribution_svc.store import Position, Routing
 from attribution_svc.store.claims import PostgresClaimStore, order_claim
+from attribution_svc.store.conversion_matches import PostgresMatchStore
+from attribution_svc.store.conversion_rules import PostgresRuleStore
+from attribution_svc.store.conversion_verdicts import PostgresVerdictOutbox
 from attribution_svc.store.conversions import PostgresConversionStore
 from attribution_svc.store.model_settings import PostgresModelSettingsStore
 from attribution_svc.store.usage import PostgresUsageStore
@@ -141,6 +144,21 @@ class PostgresCampaignStore:
     def conversions(self) -> PostgresConversionStore:
         """The conversions, in the same database."""
         return PostgresConversionStore(self._database)
+
+    @property
+    def conversion_matches(self) -> PostgresMatchStore:
+        """Which clicks the conversions go back to."""
+        return PostgresMatchStore(self._database)
+
+    @property
+    def conversion_rules(self) -> PostgresRuleStore:
+        """How organisations want their conversions read."""
+        return PostgresRuleStore(self._database)
+
+    @property
+    def verdicts(self) -> PostgresVerdictOutbox:
+        """What the reading is yet to be told of conversions."""
+        return PostgresVerdictOutbox(self._database)
 
     async def insert(self, campaign: Campaign, *, actor: str) -> None:
         """See ``CampaignStore.insert``."""

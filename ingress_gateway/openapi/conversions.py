@@ -6,6 +6,7 @@ from ingress_gateway.openapi.parts import (
     api,
     instant,
     json_answer,
+    json_body,
     listing,
     nullable,
     number,
@@ -15,6 +16,7 @@ from ingress_gateway.openapi.parts import (
     record,
     ref,
     text,
+    wish,
 )
 from ingress_gateway.routes.conversions import NO_STATUS, ORPHAN_REASONS, STATUSES
 
@@ -174,6 +176,34 @@ SCHEMAS: Json = {
     "WholeConversion": record(
         "A conversion and its events.", {**_CONVERSION, "events": listing(ref("ConversionEvent"), "Its events.")}
     ),
+    "ConversionMatch": wish(
+        "Which click it is.", {"click_id": text("The source's own id, or ours, exactly.", maxLength=512)}, "click_id"
+    ),
+    "OrphanSummary": record(
+        "Conversions whose click is not known.",
+        {
+            "orphans": listing(
+                record(
+                    "Those of one cause.",
+                    {
+                        "reason": text("Why there is no click.", enum=list(ORPHAN_REASONS)),
+                        "conversion_count": number("How many."),
+                        "amounts": listing(
+                            record(
+                                "A sum.",
+                                {
+                                    "currency": text("ISO 4217; empty where nobody named one."),
+                                    "value": {"type": "number", "description": "What they are worth."},
+                                },
+                            ),
+                            "What they are worth, by currency.",
+                        ),
+                    },
+                ),
+                "By cause, the most first.",
+            )
+        },
+    ),
     "ConversionPage": page("conversions", "Conversion", "A page of conversions."),
 }
 _TEXT: Json = {"type": "string"}
@@ -203,6 +233,46 @@ PATHS: Json = {
             answers={
                 "200": json_answer("A page.", ref("ConversionPage"), {"conversions": [EXAMPLE], "next_page_token": ""})
             },
+        )
+    },
+    "/api/v1/conversions/orphans": {
+        "get": api(
+            "conversions:read",
+            "list_orphans",
+            TAG,
+            "Sum up orphans",
+            "Conversions whose click is not known, by cause, with their money. Tests are left out. Each is looked for "
+            "again by itself; `/api/v1/conversions?orphans=true` lists them with the clicks that may have been meant.",
+            parameters=_FILTERS[:2],
+            answers={
+                "200": json_answer(
+                    "By cause.",
+                    ref("OrphanSummary"),
+                    {
+                        "orphans": [
+                            {
+                                "reason": "truncated",
+                                "conversion_count": 12,
+                                "amounts": [{"currency": "USD", "value": 148.5}],
+                            }
+                        ]
+                    },
+                )
+            },
+        )
+    },
+    "/api/v1/conversions/{conversion_id}:match": {
+        "post": api(
+            "conversions:write",
+            "match_conversion",
+            TAG,
+            "Say which click it is",
+            "Makes a click that of a conversion, for good: no later look-up takes it away. Of several clicks with the "
+            "same id it is the last.",
+            parameters=[ID],
+            body=json_body(ref("ConversionMatch"), {"click_id": "fb_123abc"}),
+            answers={"200": json_answer("With its click.", ref("Conversion"), {**EXAMPLE, "is_accepted": True})},
+            problems=("NotFound", "Conflict"),
         )
     },
     "/api/v1/conversions/{conversion_id}": {

@@ -9,11 +9,13 @@ from aiohttp import web
 from ingress_gateway.answer import JSON, Answer
 from ingress_gateway.calls import ApiCall
 from ingress_gateway.gateway import Call
+from ingress_gateway.given import Given
 from ingress_gateway.instants import timestamp_text
 from ingress_gateway.responses import respond
 from ingress_gateway.routes.analytics.numbers import amount
 from svc_runtime.timestamps import timestamp_of
 from trellis.attribution.v1 import conversion_service_pb2 as pb
+from trellis.type.v1.time_range_pb2 import TimeRange
 
 STATUSES = {word: word for word in ("lead", "sale", "rejected", "refunded", "unmapped")}
 NO_STATUS = "none"
@@ -35,10 +37,8 @@ async def list_conversions(call: Call) -> web.StreamResponse:
     """Return a page of conversions, those received last first."""
     api = ApiCall(call, "conversions:read")
     with api.query() as given:
-        start, end = given.instant("start_time"), given.instant("end_time")
-        if start and end and end <= start:
-            given.refuse("end_time", "must be after start_time")
         request = pb.ListConversionsRequest(
+            time_range=_time_range(given),
             page_size=given.page_size(),
             page_token=given.page_token(),
             conversion_type=given.text("conversion_type") or "",
@@ -50,10 +50,6 @@ async def list_conversions(call: Call) -> web.StreamResponse:
             is_orphan=given.flag("orphans"),
             is_test=given.flag("is_test"),
         )
-        if start:
-            request.time_range.start_time.CopyFrom(timestamp_of(start))
-        if end:
-            request.time_range.end_time.CopyFrom(timestamp_of(end))
     page = await api.ask(api.conversions.ListConversions, request)
     # A thousand conversions take tens of milliseconds to write out: not on the loop that redirects people.
     return _json(await asyncio.to_thread(_page_json, page))
@@ -67,6 +63,46 @@ async def get_conversion(call: Call) -> web.StreamResponse:
     found = await api.ask(api.conversions.GetConversion, request)
     view = {**conversion_view(found.conversion), "events": [_event(event) for event in found.events]}
     return _json(orjson.dumps(view))
+
+
+async def match_conversion(call: Call) -> web.StreamResponse:
+    """Make a click that of a conversion, for good."""
+    api = ApiCall(call, "conversions:write")
+    with await api.body() as given:
+        request = pb.MatchConversionRequest(
+            conversion_id=api.path("conversion_id"), click_id=given.text("click_id", is_required=True) or ""
+        )
+    made = await api.ask(api.conversions.MatchConversion, request)
+    return _json(orjson.dumps(conversion_view(made.conversion)))
+
+
+async def list_orphans(call: Call) -> web.StreamResponse:
+    """Say what conversions without a click come to, by cause."""
+    api = ApiCall(call, "conversions:read")
+    with api.query() as given:
+        request = pb.GetOrphanSummaryRequest(time_range=_time_range(given))
+    found = await api.ask(api.conversions.GetOrphanSummary, request)
+    by_reason: dict[str, list[pb.OrphanSum]] = {}
+    for told in found.sums:
+        by_reason.setdefault(told.reason, []).append(told)
+    orphans = [
+        {
+            "reason": reason,
+            "conversion_count": sum(told.conversion_count for told in sums),
+            "amounts": [
+                {"currency": told.currency, "value": amount(told.value_micros)} for told in sums if told.value_micros
+            ],
+        }
+        for reason, sums in by_reason.items()
+    ]
+    return _json(orjson.dumps({"orphans": orphans}))
+
+
+def _time_range(given: Given) -> TimeRange:
+    start, end = given.instant("start_time"), given.instant("end_time")
+    if start and end and end <= start:
+        given.refuse("end_time", "must be after start_time")
+    return TimeRange(start_time=timestamp_of(start), end_time=timestamp_of(end))
 
 
 def conversion_view(conversion: pb.Conversion) -> dict[str, Any]:

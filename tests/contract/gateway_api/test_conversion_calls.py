@@ -74,3 +74,81 @@ async def test_one_is_read_with_its_events_and_anothers_is_not_there(mesh: Mesh)
 async def test_reading_takes_the_scope(mesh: Mesh) -> None:
     for path in (PATH, f"{PATH}/c1"):
         assert (await mesh.get(path, key=key_without("conversions:read"))).status == 403
+
+
+async def test_orphans_are_summed_up_by_cause(mesh: Mesh) -> None:
+    answer = await mesh.get(f"{PATH}/orphans?start_time=2026-03-01T00:00:00Z")
+    assert answer.json == {
+        "orphans": [
+            {
+                "reason": "truncated",
+                "conversion_count": 3,
+                "amounts": [{"currency": "USD", "value": 3.5}, {"currency": "EUR", "value": 1.0}],
+            },
+            {"reason": "never_seen", "conversion_count": 1, "amounts": []},
+        ]
+    }
+    assert mesh.conversions.asked[-1].time_range.HasField("start_time")
+    assert not mesh.conversions.asked[-1].time_range.HasField("end_time")
+
+
+async def test_a_click_is_said_to_be_the_one(mesh: Mesh) -> None:
+    mesh.conversions.put(ACME, "c1")
+    mesh.conversions.put(OTHER, "c3")
+    answer = await mesh.post(f"{PATH}/c1:match", {"click_id": "fb_9"})
+    assert (answer.status, answer.json["click"]["external_click_id"], answer.json["is_accepted"]) == (200, "fb_9", True)
+    assert (await mesh.post(f"{PATH}/c3:match", {"click_id": "fb_9"})).status == 404
+    assert (await mesh.post(f"{PATH}/c1:match", {})).violations == {"click_id": "is required"}
+
+
+async def test_a_policy_is_set_read_and_taken_away(mesh: Mesh) -> None:
+    answer = await mesh.call("PUT", f"{PATH}/policies", json={"conversion_type": "purchase", "policy": "sum"})
+    policy = {"conversion_type": "purchase", "policy": "sum", "lookback_days": 30}
+    assert (answer.status, answer.json["policies"], answer.json["operation"]["state"]) == (202, [policy], "running")
+    again = await mesh.call("PUT", f"{PATH}/policies", json=policy)
+    assert (again.status, again.json["operation"]) == (200, None)
+    assert (await mesh.get(f"{PATH}/policies")).json["policies"] == [policy]
+    assert (await mesh.call("DELETE", f"{PATH}/policies/purchase")).status == 202
+    assert (await mesh.call("DELETE", f"{PATH}/policies/purchase")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "policy"),
+        ({"policy": "best"}, "policy"),
+        ({"policy": "sum", "lookback_days": 0}, "lookback_days"),
+        ({"policy": "sum", "lookback_days": 3651}, "lookback_days"),
+        ({"policy": "sum", "days": 3}, "days"),
+    ],
+)
+async def test_what_is_wrong_with_a_policy_is_named(mesh: Mesh, body: dict[str, object], field: str) -> None:
+    answer = await mesh.call("PUT", f"{PATH}/policies", json={"conversion_type": "purchase", **body})
+    assert (answer.status, list(answer.violations)) == (400, [field])
+
+
+async def test_a_networks_words_are_set_and_read(mesh: Mesh) -> None:
+    wanted = {"network": "adnet", "words": [{"word": "5", "status": "sale"}]}
+    answer = await mesh.call("PUT", f"{PATH}/statuses", json=wanted)
+    assert (answer.status, answer.json["networks"]) == (202, [wanted])
+    found = (await mesh.get(f"{PATH}/statuses")).json
+    assert found["networks"] == [wanted]
+    assert found["unmapped"] == [{"network": "adnet", "word": "5", "event_count": 17}]
+    wrong = {"network": "adnet", "words": [{"word": "5", "status": "sold"}, {"word": 5}]}
+    assert set((await mesh.call("PUT", f"{PATH}/statuses", json=wrong)).violations) == {
+        "words[1].word",
+        "words[1].status",
+    }
+    assert (await mesh.call("PUT", f"{PATH}/statuses", json={"network": "a"})).violations == {"words": "is required"}
+
+
+async def test_changing_takes_the_scope_to_write(mesh: Mesh) -> None:
+    mesh.conversions.put(ACME, "c1")
+    key = key_without("conversions:write")
+    for method, path, body in (
+        ("PUT", "policies", {"conversion_type": "purchase", "policy": "sum"}),
+        ("DELETE", "policies/purchase", None),
+        ("PUT", "statuses", {"words": []}),
+        ("POST", "c1:match", {"click_id": "c"}),
+    ):
+        assert (await mesh.call(method, f"{PATH}/{path}", json=body, key=key)).status == 403

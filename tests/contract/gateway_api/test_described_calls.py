@@ -7,6 +7,7 @@ import shlex
 from typing import Any
 from urllib.parse import urlencode
 
+import orjson
 import pytest
 
 from ingress_gateway.openapi.conversions import CONVERSION_ID
@@ -17,6 +18,7 @@ from tests.contract.gateway_api.description import Description
 from tests.contract.gateway_api.fakes import ACME, OTHER_KEY, PUBLISHABLE_KEY, SECRET_KEY, key_with, key_without, stamp
 from tests.contract.gateway_api.mesh import Answer, Mesh
 from trellis.analytics.v1 import projection_service_pb2 as projection_pb
+from trellis.attribution.v1 import conversion_service_pb2 as conversion_pb
 from trellis.attribution.v1 import webhook_service_pb2 as webhook_pb
 from trellis.auth.v1 import auth_service_pb2 as auth_pb
 from trellis.capture.v1 import event_pb2
@@ -53,6 +55,14 @@ def example_target(description: Description, path: str, operation: Any) -> str:
     return example_path(description, path, operation) + (f"?{urlencode(examples)}" if examples else "")
 
 
+def example_body(operation: Any) -> bytes | None:
+    """Return the body of the document's example; None where a call takes none."""
+    if "requestBody" not in operation:
+        return None
+    (content,) = operation["requestBody"]["content"].values()
+    return orjson.dumps(content["example"])
+
+
 @pytest.fixture
 def furnished(mesh: Mesh) -> Mesh:
     """A mesh that has what the document's examples name."""
@@ -79,6 +89,9 @@ def furnished(mesh: Mesh) -> Mesh:
     mesh.partners.put(ACME, "ptr_9f2c4e81d05b7a36")
     mesh.webhooks.put(ACME, WEBHOOK_ID, kind=webhook_pb.WEBHOOK_KIND_WEBHOOK)
     mesh.webhooks.put_delivery(ACME, WEBHOOK_ID, DELIVERY_ID)
+    mesh.conversions.policies[ACME, "purchase"] = conversion_pb.ConversionPolicy(
+        conversion_type="purchase", choice=conversion_pb.POLICY_CHOICE_FIRST, lookback_days=30
+    )
     return mesh
 
 
@@ -196,7 +209,7 @@ async def test_a_thing_of_another_organisation_is_like_none(
     furnished: Mesh, description: Description, method: str, path: str, operation: Any
 ) -> None:
     target = example_path(description, path, operation)
-    theirs = await furnished.call(method.upper(), target, key=OTHER_KEY, body=b"{}" if method != "get" else None)
+    theirs = await furnished.call(method.upper(), target, key=OTHER_KEY, body=example_body(operation))
     furnished.warden.keys.clear()
     furnished.warden.domains.clear()
     furnished.attribution.campaigns.clear()
@@ -206,7 +219,7 @@ async def test_a_thing_of_another_organisation_is_like_none(
     furnished.partners.partners.clear()
     furnished.webhooks.webhooks.clear()
     furnished.webhooks.deliveries.clear()
-    missing = await furnished.call(method.upper(), target, key=OTHER_KEY, body=b"{}" if method != "get" else None)
+    missing = await furnished.call(method.upper(), target, key=OTHER_KEY, body=example_body(operation))
     assert (theirs.status, theirs.reason) == (404, "NOT_FOUND")
     assert theirs.body == missing.body
 
@@ -215,7 +228,7 @@ async def test_a_thing_of_another_organisation_is_like_none(
 async def test_a_name_in_the_path_that_no_store_takes_is_refused(
     mesh: Mesh, method: str, path: str, operation: Any
 ) -> None:
-    body = b"{}" if method in ("post", "patch") else None
+    body = example_body(operation)
     answer = await mesh.call(method.upper(), re.sub(r"\{\w+\}", "a%00b", path), body=body)
     assert answer.status == 400
     assert list(answer.violations.values()) == ["must not hold the character NUL"]

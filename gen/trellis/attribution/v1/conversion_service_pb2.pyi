@@ -49,6 +49,44 @@ MATCH_STATE_ORPHAN: MatchState.ValueType  # 3
 """Not found; it is looked for again."""
 Global___MatchState: _TypeAlias = MatchState  # noqa: Y015
 
+class _PolicyChoice:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PolicyChoiceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PolicyChoice.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    POLICY_CHOICE_UNSPECIFIED: _PolicyChoice.ValueType  # 0
+    """Not set."""
+    POLICY_CHOICE_FIRST: _PolicyChoice.ValueType  # 1
+    """The first amount of the stage that it has reached."""
+    POLICY_CHOICE_LAST: _PolicyChoice.ValueType  # 2
+    """The last one."""
+    POLICY_CHOICE_SUM: _PolicyChoice.ValueType  # 3
+    """All of them together."""
+    POLICY_CHOICE_MAX: _PolicyChoice.ValueType  # 4
+    """The largest."""
+    POLICY_CHOICE_PER_EVENT: _PolicyChoice.ValueType  # 5
+    """Each event is a conversion of its own."""
+
+class PolicyChoice(_PolicyChoice, metaclass=_PolicyChoiceEnumTypeWrapper):
+    """PolicyChoice says which events of an order and type make its value. Whatever it is, an order has one status, and
+    refunds come off.
+    """
+
+POLICY_CHOICE_UNSPECIFIED: PolicyChoice.ValueType  # 0
+"""Not set."""
+POLICY_CHOICE_FIRST: PolicyChoice.ValueType  # 1
+"""The first amount of the stage that it has reached."""
+POLICY_CHOICE_LAST: PolicyChoice.ValueType  # 2
+"""The last one."""
+POLICY_CHOICE_SUM: PolicyChoice.ValueType  # 3
+"""All of them together."""
+POLICY_CHOICE_MAX: PolicyChoice.ValueType  # 4
+"""The largest."""
+POLICY_CHOICE_PER_EVENT: PolicyChoice.ValueType  # 5
+"""Each event is a conversion of its own."""
+Global___PolicyChoice: _TypeAlias = PolicyChoice  # noqa: Y015
+
 @_typing.final
 class Conversion(_message.Message):
     """Conversion is what the events of one order and type amount to, under the organisation's rules. Money is in millionths
@@ -560,3 +598,519 @@ class ListConversionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListConversionsResponse: _TypeAlias = ListConversionsResponse  # noqa: Y015
+
+@_typing.final
+class MatchConversionRequest(_message.Message):
+    """MatchConversionRequest names a click."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSION_ID_FIELD_NUMBER: _builtins.int
+    CLICK_ID_FIELD_NUMBER: _builtins.int
+    conversion_id: _builtins.str
+    """The conversion."""
+    click_id: _builtins.str
+    """An id of the click, the source's own or ours, exactly; 1 to 512 bytes. Of several clicks with it the last."""
+    def __init__(
+        self,
+        *,
+        conversion_id: _builtins.str = ...,
+        click_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["click_id", b"click_id", "conversion_id", b"conversion_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MatchConversionRequest: _TypeAlias = MatchConversionRequest  # noqa: Y015
+
+@_typing.final
+class MatchConversionResponse(_message.Message):
+    """MatchConversionResponse is the conversion."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def conversion(self) -> Global___Conversion:
+        """With its click."""
+
+    def __init__(
+        self,
+        *,
+        conversion: Global___Conversion | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["conversion", b"conversion"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversion", b"conversion"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MatchConversionResponse: _TypeAlias = MatchConversionResponse  # noqa: Y015
+
+@_typing.final
+class GetOrphanSummaryRequest(_message.Message):
+    """GetOrphanSummaryRequest says when they came."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_RANGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def time_range(self) -> _time_range_pb2.TimeRange:
+        """First event received within; a missing bound is none."""
+
+    def __init__(
+        self,
+        *,
+        time_range: _time_range_pb2.TimeRange | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time_range", b"time_range"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["time_range", b"time_range"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetOrphanSummaryRequest: _TypeAlias = GetOrphanSummaryRequest  # noqa: Y015
+
+@_typing.final
+class GetOrphanSummaryResponse(_message.Message):
+    """GetOrphanSummaryResponse is what they come to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def sums(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrphanSum]:
+        """By reason and currency, the most first."""
+
+    def __init__(
+        self,
+        *,
+        sums: _abc.Iterable[Global___OrphanSum] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sums", b"sums"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetOrphanSummaryResponse: _TypeAlias = GetOrphanSummaryResponse  # noqa: Y015
+
+@_typing.final
+class OrphanSum(_message.Message):
+    """OrphanSum is orphans of one reason in one currency."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    CONVERSION_COUNT_FIELD_NUMBER: _builtins.int
+    VALUE_MICROS_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """As `Conversion.orphan_reason`."""
+    currency: _builtins.str
+    """ISO 4217 code; empty: none was named."""
+    conversion_count: _builtins.int
+    """How many."""
+    value_micros: _builtins.int
+    """What they are worth, in millionths of the unit of `currency`."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        conversion_count: _builtins.int = ...,
+        value_micros: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversion_count", b"conversion_count", "currency", b"currency", "reason", b"reason", "value_micros", b"value_micros"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrphanSum: _TypeAlias = OrphanSum  # noqa: Y015
+
+@_typing.final
+class ConversionPolicy(_message.Message):
+    """ConversionPolicy is what holds for a conversion type."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSION_TYPE_FIELD_NUMBER: _builtins.int
+    CHOICE_FIELD_NUMBER: _builtins.int
+    LOOKBACK_DAYS_FIELD_NUMBER: _builtins.int
+    conversion_type: _builtins.str
+    """The type, in lower case, 1 to 128 bytes; `*`: all others."""
+    choice: Global___PolicyChoice.ValueType
+    """Which events make the value."""
+    lookback_days: _builtins.int
+    """A conversion whose click is older than so many days is marked; 1 to 3,650."""
+    def __init__(
+        self,
+        *,
+        conversion_type: _builtins.str = ...,
+        choice: Global___PolicyChoice.ValueType = ...,
+        lookback_days: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["choice", b"choice", "conversion_type", b"conversion_type", "lookback_days", b"lookback_days"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConversionPolicy: _TypeAlias = ConversionPolicy  # noqa: Y015
+
+@_typing.final
+class RuleOperation(_message.Message):
+    """RuleOperation is the work of making conversions anew."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    DONE_COUNT_FIELD_NUMBER: _builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: _builtins.int
+    CHANGED_COUNT_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    RULES_VERSION_FIELD_NUMBER: _builtins.int
+    operation_id: _builtins.str
+    """Id."""
+    state: _builtins.str
+    """`running`, `done`, or `superseded` by a later change."""
+    done_count: _builtins.int
+    """Orders that it has gone through; an event without one is one of its own."""
+    total_count: _builtins.int
+    """As far as known when it began."""
+    changed_count: _builtins.int
+    """Conversions that became another."""
+    rules_version: _builtins.int
+    """The version of the rules that it applies."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it began."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ended; not set while it runs."""
+
+    def __init__(
+        self,
+        *,
+        operation_id: _builtins.str = ...,
+        state: _builtins.str = ...,
+        done_count: _builtins.int = ...,
+        total_count: _builtins.int = ...,
+        changed_count: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        rules_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_count", b"changed_count", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "operation_id", b"operation_id", "rules_version", b"rules_version", "state", b"state", "total_count", b"total_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RuleOperation: _TypeAlias = RuleOperation  # noqa: Y015
+
+@_typing.final
+class GetConversionPoliciesRequest(_message.Message):
+    """GetConversionPoliciesRequest asks for all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetConversionPoliciesRequest: _TypeAlias = GetConversionPoliciesRequest  # noqa: Y015
+
+@_typing.final
+class GetConversionPoliciesResponse(_message.Message):
+    """GetConversionPoliciesResponse is all of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICIES_FIELD_NUMBER: _builtins.int
+    OPERATIONS_FIELD_NUMBER: _builtins.int
+    RULES_VERSION_FIELD_NUMBER: _builtins.int
+    rules_version: _builtins.int
+    """Rises with every change of policies or vocabularies, from 0."""
+    @_builtins.property
+    def policies(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConversionPolicy]:
+        """By type; what has none, and no `*` either, is `first` with 30 days."""
+
+    @_builtins.property
+    def operations(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleOperation]:
+        """The last operations, the newest first."""
+
+    def __init__(
+        self,
+        *,
+        policies: _abc.Iterable[Global___ConversionPolicy] | None = ...,
+        operations: _abc.Iterable[Global___RuleOperation] | None = ...,
+        rules_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operations", b"operations", "policies", b"policies", "rules_version", b"rules_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetConversionPoliciesResponse: _TypeAlias = GetConversionPoliciesResponse  # noqa: Y015
+
+@_typing.final
+class SetConversionPolicyRequest(_message.Message):
+    """SetConversionPolicyRequest is a policy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSION_TYPE_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    conversion_type: _builtins.str
+    """The type; `*`: all others."""
+    @_builtins.property
+    def policy(self) -> Global___ConversionPolicy:
+        """What holds for it; its type may be left out. Not set: what holds for all others."""
+
+    def __init__(
+        self,
+        *,
+        conversion_type: _builtins.str = ...,
+        policy: Global___ConversionPolicy | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversion_type", b"conversion_type", "policy", b"policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetConversionPolicyRequest: _TypeAlias = SetConversionPolicyRequest  # noqa: Y015
+
+@_typing.final
+class SetConversionPolicyResponse(_message.Message):
+    """SetConversionPolicyResponse is what holds now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICIES_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def policies(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConversionPolicy]:
+        """All policies, by type."""
+
+    @_builtins.property
+    def operation(self) -> Global___RuleOperation:
+        """The work; not set where nothing changed."""
+
+    def __init__(
+        self,
+        *,
+        policies: _abc.Iterable[Global___ConversionPolicy] | None = ...,
+        operation: Global___RuleOperation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation", "policies", b"policies"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetConversionPolicyResponse: _TypeAlias = SetConversionPolicyResponse  # noqa: Y015
+
+@_typing.final
+class StatusWord(_message.Message):
+    """StatusWord is what a word means."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORD_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    word: _builtins.str
+    """As senders write it, without case; 1 to 256 bytes without a comma."""
+    status: _builtins.str
+    """`lead`, `sale`, `rejected` or `refunded`."""
+    def __init__(
+        self,
+        *,
+        word: _builtins.str = ...,
+        status: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["status", b"status", "word", b"word"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatusWord: _TypeAlias = StatusWord  # noqa: Y015
+
+@_typing.final
+class NetworkVocabulary(_message.Message):
+    """NetworkVocabulary is the words of a network."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NETWORK_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    network: _builtins.str
+    """The network, in lower case, at most 256 bytes; empty: all others."""
+    @_builtins.property
+    def words(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatusWord]:
+        """At most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        network: _builtins.str = ...,
+        words: _abc.Iterable[Global___StatusWord] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["network", b"network", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NetworkVocabulary: _TypeAlias = NetworkVocabulary  # noqa: Y015
+
+@_typing.final
+class UnmappedWord(_message.Message):
+    """UnmappedWord is a status that nobody mapped."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NETWORK_FIELD_NUMBER: _builtins.int
+    WORD_FIELD_NUMBER: _builtins.int
+    EVENT_COUNT_FIELD_NUMBER: _builtins.int
+    network: _builtins.str
+    """Who sent it; empty where nobody is named."""
+    word: _builtins.str
+    """As it was sent."""
+    event_count: _builtins.int
+    """How often."""
+    def __init__(
+        self,
+        *,
+        network: _builtins.str = ...,
+        word: _builtins.str = ...,
+        event_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_count", b"event_count", "network", b"network", "word", b"word"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnmappedWord: _TypeAlias = UnmappedWord  # noqa: Y015
+
+@_typing.final
+class GetStatusVocabularyRequest(_message.Message):
+    """GetStatusVocabularyRequest asks for all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatusVocabularyRequest: _TypeAlias = GetStatusVocabularyRequest  # noqa: Y015
+
+@_typing.final
+class GetStatusVocabularyResponse(_message.Message):
+    """GetStatusVocabularyResponse is all of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NETWORKS_FIELD_NUMBER: _builtins.int
+    DEFAULTS_FIELD_NUMBER: _builtins.int
+    UNMAPPED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def networks(self) -> _containers.RepeatedCompositeFieldContainer[Global___NetworkVocabulary]:
+        """The organisation's own, by network."""
+
+    @_builtins.property
+    def defaults(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatusWord]:
+        """What holds where a network has no word of its own."""
+
+    @_builtins.property
+    def unmapped(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnmappedWord]:
+        """The most frequent first; at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        networks: _abc.Iterable[Global___NetworkVocabulary] | None = ...,
+        defaults: _abc.Iterable[Global___StatusWord] | None = ...,
+        unmapped: _abc.Iterable[Global___UnmappedWord] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["defaults", b"defaults", "networks", b"networks", "unmapped", b"unmapped"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatusVocabularyResponse: _TypeAlias = GetStatusVocabularyResponse  # noqa: Y015
+
+@_typing.final
+class SetStatusVocabularyRequest(_message.Message):
+    """SetStatusVocabularyRequest is the words of a network."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOCABULARY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def vocabulary(self) -> Global___NetworkVocabulary:
+        """All of them; none: takes them away."""
+
+    def __init__(
+        self,
+        *,
+        vocabulary: Global___NetworkVocabulary | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["vocabulary", b"vocabulary"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["vocabulary", b"vocabulary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetStatusVocabularyRequest: _TypeAlias = SetStatusVocabularyRequest  # noqa: Y015
+
+@_typing.final
+class SetStatusVocabularyResponse(_message.Message):
+    """SetStatusVocabularyResponse is what holds now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NETWORKS_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def networks(self) -> _containers.RepeatedCompositeFieldContainer[Global___NetworkVocabulary]:
+        """The organisation's own, by network."""
+
+    @_builtins.property
+    def operation(self) -> Global___RuleOperation:
+        """The work; not set where nothing changed."""
+
+    def __init__(
+        self,
+        *,
+        networks: _abc.Iterable[Global___NetworkVocabulary] | None = ...,
+        operation: Global___RuleOperation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["networks", b"networks", "operation", b"operation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetStatusVocabularyResponse: _TypeAlias = SetStatusVocabularyResponse  # noqa: Y015

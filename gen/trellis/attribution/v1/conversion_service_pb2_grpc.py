@@ -47,6 +47,36 @@ class ConversionServiceStub:
                 request_serializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.ListConversionsRequest.SerializeToString,
                 response_deserializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.ListConversionsResponse.FromString,
                 _registered_method=True)
+        self.MatchConversion = channel.unary_unary(
+                '/trellis.attribution.v1.ConversionService/MatchConversion',
+                request_serializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.MatchConversionRequest.SerializeToString,
+                response_deserializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.MatchConversionResponse.FromString,
+                _registered_method=True)
+        self.GetOrphanSummary = channel.unary_unary(
+                '/trellis.attribution.v1.ConversionService/GetOrphanSummary',
+                request_serializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.GetOrphanSummaryRequest.SerializeToString,
+                response_deserializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.GetOrphanSummaryResponse.FromString,
+                _registered_method=True)
+        self.GetConversionPolicies = channel.unary_unary(
+                '/trellis.attribution.v1.ConversionService/GetConversionPolicies',
+                request_serializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.GetConversionPoliciesRequest.SerializeToString,
+                response_deserializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.GetConversionPoliciesResponse.FromString,
+                _registered_method=True)
+        self.SetConversionPolicy = channel.unary_unary(
+                '/trellis.attribution.v1.ConversionService/SetConversionPolicy',
+                request_serializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.SetConversionPolicyRequest.SerializeToString,
+                response_deserializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.SetConversionPolicyResponse.FromString,
+                _registered_method=True)
+        self.GetStatusVocabulary = channel.unary_unary(
+                '/trellis.attribution.v1.ConversionService/GetStatusVocabulary',
+                request_serializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.GetStatusVocabularyRequest.SerializeToString,
+                response_deserializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.GetStatusVocabularyResponse.FromString,
+                _registered_method=True)
+        self.SetStatusVocabulary = channel.unary_unary(
+                '/trellis.attribution.v1.ConversionService/SetStatusVocabulary',
+                request_serializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.SetStatusVocabularyRequest.SerializeToString,
+                response_deserializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.SetStatusVocabularyResponse.FromString,
+                _registered_method=True)
 
 
 class ConversionServiceServicer:
@@ -70,6 +100,53 @@ class ConversionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MatchConversion(self, request, context):
+        """Makes a click that of a conversion, for good: what the reading says later takes it away no more. Idempotent. Errors:
+        INVALID_ARGUMENT; NOT_FOUND (conversion, click); FAILED_PRECONDITION (merged into another); UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetOrphanSummary(self, request, context):
+        """Says what conversions without a click come to, by reason. Tests are left out. Errors: INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetConversionPolicies(self, request, context):
+        """Returns which events of an order make its value, by conversion type, and how far changes are applied to history.
+        Errors: UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetConversionPolicy(self, request, context):
+        """Sets the policy of a conversion type, or takes it away, over history too: an operation makes all conversions anew.
+        It can be set back, with the same conversions as before. Idempotent. Errors: INVALID_ARGUMENT; NOT_FOUND (nothing to
+        take away); UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStatusVocabulary(self, request, context):
+        """Returns what the networks' words for a status mean, and the words that nobody mapped. Errors: UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetStatusVocabulary(self, request, context):
+        """Sets what a network's words for a status mean, in the place of all that was said of it, over history too as
+        SetConversionPolicy does. Idempotent. Errors: INVALID_ARGUMENT (each word named), UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ConversionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -82,6 +159,36 @@ def add_ConversionServiceServicer_to_server(servicer, server):
                     servicer.ListConversions,
                     request_deserializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.ListConversionsRequest.FromString,
                     response_serializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.ListConversionsResponse.SerializeToString,
+            ),
+            'MatchConversion': grpc.unary_unary_rpc_method_handler(
+                    servicer.MatchConversion,
+                    request_deserializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.MatchConversionRequest.FromString,
+                    response_serializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.MatchConversionResponse.SerializeToString,
+            ),
+            'GetOrphanSummary': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOrphanSummary,
+                    request_deserializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.GetOrphanSummaryRequest.FromString,
+                    response_serializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.GetOrphanSummaryResponse.SerializeToString,
+            ),
+            'GetConversionPolicies': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetConversionPolicies,
+                    request_deserializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.GetConversionPoliciesRequest.FromString,
+                    response_serializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.GetConversionPoliciesResponse.SerializeToString,
+            ),
+            'SetConversionPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetConversionPolicy,
+                    request_deserializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.SetConversionPolicyRequest.FromString,
+                    response_serializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.SetConversionPolicyResponse.SerializeToString,
+            ),
+            'GetStatusVocabulary': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatusVocabulary,
+                    request_deserializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.GetStatusVocabularyRequest.FromString,
+                    response_serializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.GetStatusVocabularyResponse.SerializeToString,
+            ),
+            'SetStatusVocabulary': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetStatusVocabulary,
+                    request_deserializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.SetStatusVocabularyRequest.FromString,
+                    response_serializer=trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.SetStatusVocabularyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -141,6 +248,168 @@ class ConversionService:
             '/trellis.attribution.v1.ConversionService/ListConversions',
             trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.ListConversionsRequest.SerializeToString,
             trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.ListConversionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MatchConversion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trellis.attribution.v1.ConversionService/MatchConversion',
+            trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.MatchConversionRequest.SerializeToString,
+            trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.MatchConversionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOrphanSummary(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trellis.attribution.v1.ConversionService/GetOrphanSummary',
+            trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.GetOrphanSummaryRequest.SerializeToString,
+            trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.GetOrphanSummaryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetConversionPolicies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trellis.attribution.v1.ConversionService/GetConversionPolicies',
+            trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.GetConversionPoliciesRequest.SerializeToString,
+            trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.GetConversionPoliciesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetConversionPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trellis.attribution.v1.ConversionService/SetConversionPolicy',
+            trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.SetConversionPolicyRequest.SerializeToString,
+            trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.SetConversionPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatusVocabulary(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trellis.attribution.v1.ConversionService/GetStatusVocabulary',
+            trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.GetStatusVocabularyRequest.SerializeToString,
+            trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.GetStatusVocabularyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetStatusVocabulary(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trellis.attribution.v1.ConversionService/SetStatusVocabulary',
+            trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.SetStatusVocabularyRequest.SerializeToString,
+            trellis_dot_attribution_dot_v1_dot_conversion__service__pb2.SetStatusVocabularyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,6 +42,27 @@ class ConversionServiceStub:
     """
     ListConversions: _grpc.UnaryUnaryMultiCallable[_conversion_service_pb2.ListConversionsRequest, _conversion_service_pb2.ListConversionsResponse]
     """Lists conversions, those received last first. Errors: INVALID_ARGUMENT (page token, filter), UNAVAILABLE."""
+    MatchConversion: _grpc.UnaryUnaryMultiCallable[_conversion_service_pb2.MatchConversionRequest, _conversion_service_pb2.MatchConversionResponse]
+    """Makes a click that of a conversion, for good: what the reading says later takes it away no more. Idempotent. Errors:
+    INVALID_ARGUMENT; NOT_FOUND (conversion, click); FAILED_PRECONDITION (merged into another); UNAVAILABLE.
+    """
+    GetOrphanSummary: _grpc.UnaryUnaryMultiCallable[_conversion_service_pb2.GetOrphanSummaryRequest, _conversion_service_pb2.GetOrphanSummaryResponse]
+    """Says what conversions without a click come to, by reason. Tests are left out. Errors: INVALID_ARGUMENT, UNAVAILABLE."""
+    GetConversionPolicies: _grpc.UnaryUnaryMultiCallable[_conversion_service_pb2.GetConversionPoliciesRequest, _conversion_service_pb2.GetConversionPoliciesResponse]
+    """Returns which events of an order make its value, by conversion type, and how far changes are applied to history.
+    Errors: UNAVAILABLE.
+    """
+    SetConversionPolicy: _grpc.UnaryUnaryMultiCallable[_conversion_service_pb2.SetConversionPolicyRequest, _conversion_service_pb2.SetConversionPolicyResponse]
+    """Sets the policy of a conversion type, or takes it away, over history too: an operation makes all conversions anew.
+    It can be set back, with the same conversions as before. Idempotent. Errors: INVALID_ARGUMENT; NOT_FOUND (nothing to
+    take away); UNAVAILABLE.
+    """
+    GetStatusVocabulary: _grpc.UnaryUnaryMultiCallable[_conversion_service_pb2.GetStatusVocabularyRequest, _conversion_service_pb2.GetStatusVocabularyResponse]
+    """Returns what the networks' words for a status mean, and the words that nobody mapped. Errors: UNAVAILABLE."""
+    SetStatusVocabulary: _grpc.UnaryUnaryMultiCallable[_conversion_service_pb2.SetStatusVocabularyRequest, _conversion_service_pb2.SetStatusVocabularyResponse]
+    """Sets what a network's words for a status mean, in the place of all that was said of it, over history too as
+    SetConversionPolicy does. Idempotent. Errors: INVALID_ARGUMENT (each word named), UNAVAILABLE.
+    """
 
 @_typing.type_check_only
 class ConversionServiceAsyncStub(ConversionServiceStub):
@@ -57,6 +78,27 @@ class ConversionServiceAsyncStub(ConversionServiceStub):
     """
     ListConversions: _aio.UnaryUnaryMultiCallable[_conversion_service_pb2.ListConversionsRequest, _conversion_service_pb2.ListConversionsResponse]  # type: ignore[assignment]
     """Lists conversions, those received last first. Errors: INVALID_ARGUMENT (page token, filter), UNAVAILABLE."""
+    MatchConversion: _aio.UnaryUnaryMultiCallable[_conversion_service_pb2.MatchConversionRequest, _conversion_service_pb2.MatchConversionResponse]  # type: ignore[assignment]
+    """Makes a click that of a conversion, for good: what the reading says later takes it away no more. Idempotent. Errors:
+    INVALID_ARGUMENT; NOT_FOUND (conversion, click); FAILED_PRECONDITION (merged into another); UNAVAILABLE.
+    """
+    GetOrphanSummary: _aio.UnaryUnaryMultiCallable[_conversion_service_pb2.GetOrphanSummaryRequest, _conversion_service_pb2.GetOrphanSummaryResponse]  # type: ignore[assignment]
+    """Says what conversions without a click come to, by reason. Tests are left out. Errors: INVALID_ARGUMENT, UNAVAILABLE."""
+    GetConversionPolicies: _aio.UnaryUnaryMultiCallable[_conversion_service_pb2.GetConversionPoliciesRequest, _conversion_service_pb2.GetConversionPoliciesResponse]  # type: ignore[assignment]
+    """Returns which events of an order make its value, by conversion type, and how far changes are applied to history.
+    Errors: UNAVAILABLE.
+    """
+    SetConversionPolicy: _aio.UnaryUnaryMultiCallable[_conversion_service_pb2.SetConversionPolicyRequest, _conversion_service_pb2.SetConversionPolicyResponse]  # type: ignore[assignment]
+    """Sets the policy of a conversion type, or takes it away, over history too: an operation makes all conversions anew.
+    It can be set back, with the same conversions as before. Idempotent. Errors: INVALID_ARGUMENT; NOT_FOUND (nothing to
+    take away); UNAVAILABLE.
+    """
+    GetStatusVocabulary: _aio.UnaryUnaryMultiCallable[_conversion_service_pb2.GetStatusVocabularyRequest, _conversion_service_pb2.GetStatusVocabularyResponse]  # type: ignore[assignment]
+    """Returns what the networks' words for a status mean, and the words that nobody mapped. Errors: UNAVAILABLE."""
+    SetStatusVocabulary: _aio.UnaryUnaryMultiCallable[_conversion_service_pb2.SetStatusVocabularyRequest, _conversion_service_pb2.SetStatusVocabularyResponse]  # type: ignore[assignment]
+    """Sets what a network's words for a status mean, in the place of all that was said of it, over history too as
+    SetConversionPolicy does. Idempotent. Errors: INVALID_ARGUMENT (each word named), UNAVAILABLE.
+    """
 
 class ConversionServiceServicer(metaclass=_abc_1.ABCMeta):
     """ConversionService keeps conversions: what partners and pages report, made one of each order. They enter as events, by
@@ -81,5 +123,62 @@ class ConversionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_conversion_service_pb2.ListConversionsResponse, _abc.Awaitable[_conversion_service_pb2.ListConversionsResponse]]:
         """Lists conversions, those received last first. Errors: INVALID_ARGUMENT (page token, filter), UNAVAILABLE."""
+
+    @_abc_1.abstractmethod
+    def MatchConversion(
+        self,
+        request: _conversion_service_pb2.MatchConversionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_conversion_service_pb2.MatchConversionResponse, _abc.Awaitable[_conversion_service_pb2.MatchConversionResponse]]:
+        """Makes a click that of a conversion, for good: what the reading says later takes it away no more. Idempotent. Errors:
+        INVALID_ARGUMENT; NOT_FOUND (conversion, click); FAILED_PRECONDITION (merged into another); UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def GetOrphanSummary(
+        self,
+        request: _conversion_service_pb2.GetOrphanSummaryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_conversion_service_pb2.GetOrphanSummaryResponse, _abc.Awaitable[_conversion_service_pb2.GetOrphanSummaryResponse]]:
+        """Says what conversions without a click come to, by reason. Tests are left out. Errors: INVALID_ARGUMENT, UNAVAILABLE."""
+
+    @_abc_1.abstractmethod
+    def GetConversionPolicies(
+        self,
+        request: _conversion_service_pb2.GetConversionPoliciesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_conversion_service_pb2.GetConversionPoliciesResponse, _abc.Awaitable[_conversion_service_pb2.GetConversionPoliciesResponse]]:
+        """Returns which events of an order make its value, by conversion type, and how far changes are applied to history.
+        Errors: UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def SetConversionPolicy(
+        self,
+        request: _conversion_service_pb2.SetConversionPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_conversion_service_pb2.SetConversionPolicyResponse, _abc.Awaitable[_conversion_service_pb2.SetConversionPolicyResponse]]:
+        """Sets the policy of a conversion type, or takes it away, over history too: an operation makes all conversions anew.
+        It can be set back, with the same conversions as before. Idempotent. Errors: INVALID_ARGUMENT; NOT_FOUND (nothing to
+        take away); UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def GetStatusVocabulary(
+        self,
+        request: _conversion_service_pb2.GetStatusVocabularyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_conversion_service_pb2.GetStatusVocabularyResponse, _abc.Awaitable[_conversion_service_pb2.GetStatusVocabularyResponse]]:
+        """Returns what the networks' words for a status mean, and the words that nobody mapped. Errors: UNAVAILABLE."""
+
+    @_abc_1.abstractmethod
+    def SetStatusVocabulary(
+        self,
+        request: _conversion_service_pb2.SetStatusVocabularyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_conversion_service_pb2.SetStatusVocabularyResponse, _abc.Awaitable[_conversion_service_pb2.SetStatusVocabularyResponse]]:
+        """Sets what a network's words for a status mean, in the place of all that was said of it, over history too as
+        SetConversionPolicy does. Idempotent. Errors: INVALID_ARGUMENT (each word named), UNAVAILABLE.
+        """
 
 def add_ConversionServiceServicer_to_server(servicer: ConversionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,284 @@
+"""Which clicks conversions go back to, in a real PostgreSQL; the reading is a dict."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from attribution_svc.conversion.kept import Kept, MatchState, Touch
+from attribution_svc.conversion.matching import EventKey, FoundClick, Linked, Matcher
+from attribution_svc.conversion.orphans import Orphans, OrphanSum
+from attribution_svc.conversion.rematch import Rematcher
+from attribution_svc.conversion.rules import Policy
+from attribution_svc.conversion.ruling import Ruling
+from attribution_svc.store.postgres import PostgresCampaignStore
+from attribution_svc.usage import Window
+from svc_runtime.clock import SystemClock
+from svc_runtime.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, UnavailableError
+from tests.contract.attribution.conversion.store_contract import ids, listed, take
+from tests.integration.attribution.test_conversion_rules import finish, rows
+from tests.unit.attribution.conversion.reports import NOON, at, event_id_of, postback
+
+pytestmark = pytest.mark.store
+
+
+def click(number: int, *, campaign_id: str = "summer", when: datetime | None = None) -> Touch:
+    """Return a click."""
+    return Touch(
+        event_id=f"click-{number}",
+        event_time=when or at(-60),
+        click_id=f"ours{number}",
+        external_click_id=f"theirs{number}",
+        campaign_id=campaign_id,
+        user_id=f"usr_{number}",
+    )
+
+
+@dataclass
+class Reading:
+    """What the reading has, by the number of the event."""
+
+    touches_by_id: dict[str, Touch] = field(default_factory=dict)
+    campaigns: dict[str, str] = field(default_factory=dict)
+    unread: set[str] = field(default_factory=set)
+    clicks: dict[str, list[FoundClick]] = field(default_factory=dict)
+    watermark: datetime | None = None
+    operation: str = ""
+    is_down: bool = False
+
+    async def touches(self, keys: Sequence[EventKey]) -> tuple[list[Linked], datetime | None]:
+        if self.is_down:
+            raise UnavailableError("down")
+        linked = []
+        for key in keys:
+            touch = self.touches_by_id.get(key.event_id)
+            campaign_id = self.campaigns.get(key.event_id, touch.campaign_id if touch else "")
+            linked.append(Linked(key.event_id not in self.unread, touch, campaign_id))
+        return linked, self.watermark
+
+    async def find_clicks(self, references: Sequence[tuple[str, str]]) -> list[list[FoundClick]]:
+        return [self.clicks.get(reference, []) for _, reference in references]
+
+    async def last_operation(self, organization_id: str) -> str:
+        return self.operation
+
+
+@pytest.fixture
+async def store(dsn: str) -> AsyncIterator[PostgresCampaignStore]:
+    """An empty one."""
+    async with PostgresCampaignStore.open(dsn) as store:
+        yield store
+
+
+@pytest.fixture
+def reading() -> Reading:
+    return Reading()
+
+
+@pytest.fixture
+def matcher(store: PostgresCampaignStore, reading: Reading) -> Matcher:
+    return Matcher(store.conversion_matches, reading, clock=SystemClock())
+
+
+async def make_due(dsn: str) -> None:
+    """Let the time of all come."""
+    await rows(dsn, "UPDATE conversions SET next_match_time = now() WHERE next_match_time IS NOT NULL RETURNING 1")
+
+
+async def the_only(store: PostgresCampaignStore) -> Kept:
+    (kept,) = await listed(store.conversions)
+    return kept
+
+
+async def test_a_conversion_gets_the_click_and_the_campaign_that_the_reading_has(
+    store: PostgresCampaignStore, reading: Reading, matcher: Matcher, dsn: str
+) -> None:
+    await take(store.conversions, postback(1, "txid=1&click_id=theirs7&payout=5"))
+    reading.touches_by_id[event_id_of(1)] = click(7)
+    assert await matcher.match_some() == 1
+    kept = await the_only(store)
+    assert (kept.match.state, kept.match.touch, kept.match.campaign_id) == (MatchState.MATCHED, click(7), "summer")
+    for click_id in ("theirs7", "ours7"):
+        assert ids(await listed(store.conversions, click_id=click_id)) == [1]
+    assert ids(await listed(store.conversions, campaign_id="summer")) == [1]
+    (_, told) = await rows(dsn, "SELECT kind, after FROM conversion_changes ORDER BY change_id")
+    assert (told["kind"], json.loads(told["after"])["click_id"]) == ("matched", "ours7")
+    assert await matcher.match_some() == 0
+    await make_due(dsn)
+    assert await matcher.match_some() == 1
+    assert len(await rows(dsn, "SELECT 1 FROM conversion_changes")) == 2
+
+
+async def test_it_waits_for_the_reading_and_is_never_forgotten(
+    store: PostgresCampaignStore, reading: Reading, matcher: Matcher, dsn: str
+) -> None:
+    await take(store.conversions, postback(1, "txid=1&click_id=c"))
+    reading.unread.add(event_id_of(1))
+    await matcher.match_some()
+    assert (await the_only(store)).match.state is MatchState.PENDING
+    reading.is_down = True
+    await make_due(dsn)
+    with pytest.raises(UnavailableError):
+        await matcher.match_some()
+    reading.is_down = False
+    reading.unread.clear()
+    await matcher.match_some()
+    kept = await the_only(store)
+    assert (kept.match.state, kept.match.reason) == (MatchState.ORPHAN, "never_seen")
+    reading.touches_by_id[event_id_of(1)] = click(1)
+    assert len(await rows(dsn, "SELECT 1 FROM conversions WHERE next_match_time > now()")) == 1
+    await make_due(dsn)
+    await matcher.match_some()
+    assert (await the_only(store)).match.state is MatchState.MATCHED
+
+
+async def test_another_event_may_know_the_click(
+    store: PostgresCampaignStore, reading: Reading, matcher: Matcher
+) -> None:
+    await take(store.conversions, postback(1, "txid=1&status=lead"))
+    await matcher.match_some()
+    assert (await the_only(store)).match.reason == "no_reference"
+    await take(store.conversions, postback(2, "txid=1&status=sale&click_id=c"))
+    reading.touches_by_id[event_id_of(2)] = click(2)
+    assert await matcher.match_some() == 1
+    assert (await the_only(store)).match.touch == click(2)
+
+
+@pytest.mark.parametrize(
+    ("query", "found", "reason", "suggested"),
+    [
+        ("", [], "no_reference", 0),
+        ("click_id={clickid}", [], "literal_macro", 0),
+        ("click_id=c", [], "never_seen", 0),
+        ("click_id=c", ["prefix", "prefix"], "truncated", 2),
+        ("click_id=c", ["case"], "wrong_case", 1),
+        ("click_id=c", ["encoded"], "double_encoded", 1),
+        ("click_id=c", ["exact"], "never_seen", 0),
+    ],
+)
+async def test_an_orphan_says_why_it_is_one_and_what_may_have_been_meant(
+    store: PostgresCampaignStore,
+    reading: Reading,
+    matcher: Matcher,
+    query: str,
+    found: list[str],
+    reason: str,
+    suggested: int,
+) -> None:
+    await take(store.conversions, postback(1, f"payout=5&cur=EUR&{query}"))
+    reading.clicks["c"] = [FoundClick(kind, click(number)) for number, kind in enumerate(found)]
+    await matcher.match_some()
+    kept = await the_only(store)
+    assert (kept.match.state, kept.match.reason) == (MatchState.ORPHAN, reason)
+    assert len(kept.match.suggestions) == suggested
+    assert kept.match.touch is None
+    assert ids(await listed(store.conversions, orphan_reason=reason)) == [1]
+    assert ids(await listed(store.conversions, is_orphan=True)) == [1]
+    sums = await store.conversion_matches.orphan_sums("org_a", start_time=None, end_time=None)
+    assert sums == [OrphanSum(reason, "EUR", 1, 5_000_000)]
+    assert await store.conversion_matches.orphan_sums("org_b", start_time=None, end_time=None) == []
+    assert await store.conversion_matches.orphan_sums("org_a", start_time=at(2), end_time=None) == []
+
+
+async def test_a_click_before_the_window_is_suggested_and_one_that_is_matched_is_marked(
+    store: PostgresCampaignStore, reading: Reading, matcher: Matcher, dsn: str
+) -> None:
+    old = click(1, when=NOON - timedelta(days=31))
+    await take(store.conversions, postback(1, "click_id=c"), postback(2, "click_id=d"))
+    reading.clicks["c"] = [FoundClick("exact", old)]
+    reading.touches_by_id[event_id_of(2)] = old
+    await matcher.match_some()
+    second, first = await listed(store.conversions)
+    assert (first.match.reason, len(first.match.suggestions)) == ("outside_window", 1)
+    assert (second.match.state, second.match.is_outside_window) == (MatchState.MATCHED, True)
+    await Ruling(store.conversion_rules).set_policy(
+        "*", Policy(lookback_days=60), organization_id="org_a", actor="key:1"
+    )
+    await finish(store)
+    assert not (await listed(store.conversions))[0].match.is_outside_window
+
+
+async def test_what_somebody_accepts_stays(
+    store: PostgresCampaignStore, reading: Reading, matcher: Matcher, dsn: str
+) -> None:
+    orphans = Orphans(store.conversion_matches, reading)
+    await take(store.conversions, postback(1, "txid=1&click_id=c"))
+    await matcher.match_some()
+    reading.clicks["theirs5"] = [FoundClick("case", click(4)), FoundClick("exact", click(5))]
+    for _ in range(2):
+        kept = await orphans.match(event_id_of(1), "theirs5", organization_id="org_a", actor="key:anna")
+        assert (kept.match.touch, kept.match.is_accepted) == (click(5), True)
+    reading.touches_by_id[event_id_of(1)] = click(9)
+    reading.campaigns["click-5"] = "winter"
+    await matcher.match_some()
+    kept = await the_only(store)
+    assert kept.match.touch is not None
+    assert (kept.match.touch.event_id, kept.match.campaign_id) == ("click-5", "winter")
+    (accepted,) = await rows(dsn, "SELECT * FROM conversion_accepts")
+    assert (accepted["click_event_id"], accepted["actor"]) == ("click-5", "key:anna")
+    told = await rows(dsn, "SELECT kind FROM conversion_changes ORDER BY change_id")
+    assert [change["kind"] for change in told] == ["created", "matched", "matched"]
+
+
+async def test_what_cannot_be_accepted_is_refused(
+    store: PostgresCampaignStore, reading: Reading, matcher: Matcher
+) -> None:
+    orphans = Orphans(store.conversion_matches, reading)
+    await take(store.conversions, postback(2, "txid=1&click_id=c"))
+    await take(store.conversions, postback(1, "txid=1&click_id=c"))
+    reading.clicks["theirs5"] = [FoundClick("exact", click(5))]
+    reading.clicks["case"] = [FoundClick("case", click(5))]
+
+    async def match(number: int, click_id: str, organization_id: str = "org_a") -> None:
+        await orphans.match(event_id_of(number), click_id, organization_id=organization_id, actor="key:1")
+
+    for number, click_id, organization_id in ((1, "unknown", "org_a"), (1, "case", "org_a"), (1, "theirs5", "org_b")):
+        with pytest.raises(NotFoundError):
+            await match(number, click_id, organization_id)
+    with pytest.raises(FailedPreconditionError):
+        await match(2, "theirs5")
+    for click_id in ("", "x" * 513):
+        with pytest.raises(InvalidArgumentError):
+            await match(1, click_id)
+
+
+async def test_all_are_matched_again_when_the_reading_was_made_anew(
+    store: PostgresCampaignStore, reading: Reading, matcher: Matcher, dsn: str
+) -> None:
+    events = [postback(number, "click_id=c") for number in range(5)]
+    await take(store.conversions, *events, postback(9, "click_id=c", organization_id="org_b"))
+    await matcher.match_some()
+    await rows(dsn, "UPDATE conversions SET next_match_time = NULL WHERE organization_id = 'org_a' RETURNING 1")
+    rematcher = Rematcher(store.conversion_matches, reading)
+    await rematcher.look()
+    assert await store.conversion_matches.spread(limit=2) == 0
+    reading.operation = "op_1"
+    reading.touches_by_id = {event.event_id: click(1) for event in events}
+    await rematcher.look()
+    counts = [await store.conversion_matches.spread(limit=2) for _ in range(6)]
+    assert sum(counts) == 6
+    assert counts[-1] == 0
+    await matcher.match_some()
+    assert {kept.match.state for kept in await listed(store.conversions)} == {MatchState.MATCHED}
+    await rematcher.look()
+    assert await store.conversion_matches.spread(limit=2) == 0
+
+
+async def test_conversions_are_counted_against_windows(
+    store: PostgresCampaignStore, reading: Reading, matcher: Matcher
+) -> None:
+    events = [
+        postback(number, f"txid={number // 2}&status={'sale' if number < 6 else 'rejected'}") for number in range(8)
+    ]
+    await take(store.conversions, *events)
+    reading.touches_by_id = {event.event_id: click(1) for event in events}
+    await matcher.match_some()
+    windows = [
+        Window("org_a", campaign_id, "conversions", "day", start)
+        for campaign_id, start in (("summer", NOON), ("summer", at(2)), ("winter", NOON), ("summer", at(60)))
+    ]
+    assert await store.conversion_matches.conversion_counts(windows) == [3, 2, 0, 0]
+    other = [Window("org_b", "summer", "conversions", "day", datetime(1970, 1, 1, tzinfo=UTC))]
+    assert await store.conversion_matches.conversion_counts(other) == [0]
