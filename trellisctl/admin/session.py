@@ -15,7 +15,7 @@ from svc_runtime.mesh_token import Caller, CallerKind
 from svc_runtime.rpc_status import error_from_rpc
 from svc_runtime.settings import MeshSettings
 from trellis.auth.v1 import auth_service_pb2 as pb
-from trellis.auth.v1 import auth_service_pb2_grpc
+from trellis.auth.v1 import auth_service_pb2_grpc, partner_service_pb2_grpc
 from trellisctl.errors import CommandError
 from trellisctl.installation import read_installation
 
@@ -33,17 +33,21 @@ JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON,
 
 
 class Warden:
-    """AuthService as the operator calls it."""
+    """AuthService and PartnerService as the operator calls them."""
 
-    def __init__(self, stub: Any, target: str, metadata: tuple[tuple[str, str], ...]) -> None:
-        self._stub = stub
+    def __init__(self, channel: grpc.aio.Channel, target: str, metadata: tuple[tuple[str, str], ...]) -> None:
+        self._stubs: tuple[Any, ...] = (
+            auth_service_pb2_grpc.AuthServiceStub(channel),
+            partner_service_pb2_grpc.PartnerServiceStub(channel),
+        )
         self._target = target
         self._metadata = metadata
 
     async def call(self, method: str, request: Any) -> Any:
         """Call one RPC. Raise the TrellisError that Warden raised, or CommandError when it does not answer."""
         try:
-            return await getattr(self._stub, method)(request, metadata=self._metadata, timeout=TIMEOUT_SECONDS)
+            stub = next(stub for stub in self._stubs if hasattr(stub, method))
+            return await getattr(stub, method)(request, metadata=self._metadata, timeout=TIMEOUT_SECONDS)
         except grpc.aio.AioRpcError as rpc_error:
             error = error_from_rpc(rpc_error)
             if error.code in (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED):
@@ -85,7 +89,6 @@ def run(
 
     async def connected() -> T:
         async with open_channel(mesh, target) as channel:
-            stub = auth_service_pb2_grpc.AuthServiceStub(channel)
-            return await talk(Warden(stub, target, Credentials(mesh, "trellisctl").as_caller(caller)))
+            return await talk(Warden(channel, target, Credentials(mesh, "trellisctl").as_caller(caller)))
 
     return asyncio.run(connected())

@@ -129,6 +129,23 @@ def test_domains_are_added_listed_and_removed(trellis: Trellis, org: str) -> Non
     assert trellis.json("domain", "list", "--org", org) == []
 
 
+def test_partners_are_added_rotated_and_revoked(trellis: Trellis, org: str) -> None:
+    made = trellis.json(
+        "partner", "create", "--org", org, "--name", "CJ", "--network", "cj", "--address", "10.0.0.0/8", "--signed"
+    )
+    assert made["token"].startswith("wdn_pt_")
+    assert made["signing_secret"].startswith("whsec_")
+    partner_id = made["partner"]["partner_id"]
+    listed = trellis("partner", "list", "--org", org)
+    assert all(text in listed for text in (partner_id, "cj", "10.0.0.0/8", made["token"][-4:], "live"))
+    assert made["token"] not in listed
+    rotated = trellis("partner", "rotate", partner_id, "--org", org, "--overlap", "0s")
+    assert "wdn_pt_" in rotated
+    assert "revoked" in trellis("partner", "revoke", partner_id, "--org", org)
+    assert trellis.json("partner", "list", "--org", org) == []
+    assert len(trellis.json("partner", "list", "--org", org, "--all")) == 1
+
+
 def test_roles_are_created_and_listed_after_the_built_in_ones(trellis: Trellis, org: str) -> None:
     trellis("role", "create", "helper", "--org", org, "--scope", "keys:read")
     names = [each["name"] for each in trellis.json("role", "list", "--org", org)]
