@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 
+from attribution_svc.caps import CapCounts
 from attribution_svc.conversion.assembly import keeping_conversions
 from attribution_svc.convert_explain import part_of
 from attribution_svc.credit_reports import CreditReports
@@ -90,7 +91,7 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Attr
             store.claims,
             overlays,
             feed,
-            store.usage,
+            CapCounts(store.usage, store.conversion_matches),
             reading,
             clock=SystemClock(),
         )

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 
 from attribution_svc.campaign import Campaign, require_claim
+from attribution_svc.caps import CapCounts
 from attribution_svc.convert import (
     campaign_to_pb,
     change_from_pb,
@@ -19,7 +20,7 @@ from attribution_svc.overlays import RemoteOverlays
 from attribution_svc.registry import CampaignRegistry
 from attribution_svc.retroactive import Retroactive
 from attribution_svc.routing_feed import RoutingFeed
-from attribution_svc.store import ClaimStore, UsageStore
+from attribution_svc.store import ClaimStore
 from attribution_svc.versions import CampaignVersions
 from attribution_svc.visitor import Visitors, attribute
 from svc_runtime.clock import Clock
@@ -39,7 +40,7 @@ class AttributionServicer(pb_grpc.AttributionServiceServicer):
         claims: ClaimStore,
         overlays: RemoteOverlays,
         feed: RoutingFeed,
-        usage: UsageStore,
+        caps: CapCounts,
         visitors: Visitors,
         *,
         clock: Clock,
@@ -50,7 +51,7 @@ class AttributionServicer(pb_grpc.AttributionServiceServicer):
         self._claims = claims
         self._overlays = overlays
         self._feed = feed
-        self._usage = usage
+        self._caps = caps
         self._visitors = visitors
         self._clock = clock
 
@@ -188,7 +189,7 @@ class AttributionServicer(pb_grpc.AttributionServiceServicer):
         self, request: pb.ExchangeUsageRequest, context: ServicerContext
     ) -> pb.ExchangeUsageResponse:
         """Add what a gateway counted and say what all of them did."""
-        return pb.ExchangeUsageResponse(totals=await self._usage.exchange(exchange_from_pb(request)))
+        return pb.ExchangeUsageResponse(totals=await self._caps.exchange(exchange_from_pb(request)))
 
     async def WatchRouting(
         self, request: pb.WatchRoutingRequest, context: ServicerContext

@@ -1,19 +1,21 @@
 """attribution_svc's server over any store, on a real port, with its callers."""
 
 import contextlib
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import grpc
 from pydantic import SecretStr
 
+from attribution_svc.caps import CapCounts, ConversionCounts
 from attribution_svc.overlays import RemoteOverlays
 from attribution_svc.registry import CampaignRegistry, OwnHosts
 from attribution_svc.retroactive import Retroactive
 from attribution_svc.routing_feed import RoutingFeed
 from attribution_svc.servicer import AttributionServicer
 from attribution_svc.store import CampaignStore, UsageStore
+from attribution_svc.usage import Window
 from attribution_svc.versions import CampaignVersions
 from attribution_svc.visitor import Visitor, Visitors
 from svc_runtime.clock import SystemClock
@@ -63,6 +65,14 @@ class Replica:
         return self.stub.WatchRouting(pb.WatchRoutingRequest(watcher="test"), metadata=CREDENTIALS.as_service())
 
 
+class NoConversions:
+    """Counts none."""
+
+    async def conversion_counts(self, windows: Sequence[Window]) -> list[int]:
+        """See ``ConversionCounts.conversion_counts``."""
+        return [0] * len(windows)
+
+
 class NoHosts:
     """Knows no tracking host."""
 
@@ -97,6 +107,7 @@ async def running_replica(
     overlays: FakeOverlays | None = None,
     usage: UsageStore | None = None,
     hosts: OwnHosts | None = None,
+    conversions: ConversionCounts | None = None,
 ) -> AsyncIterator[Replica]:
     """Serve ``store`` for the time of the block."""
     feed = feed or RoutingFeed(store)
@@ -114,7 +125,7 @@ async def running_replica(
             store.claims,
             remote,
             feed,
-            usage or MemoryUsageStore(),
+            CapCounts(usage or MemoryUsageStore(), conversions or NoConversions()),
             visitors or Nobody(),
             clock=clock,
         )

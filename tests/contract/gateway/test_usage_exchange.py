@@ -1,12 +1,13 @@
 """Workers tell each other what they counted against caps, through attribution_svc, whatever becomes of it meanwhile."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from zoneinfo import ZoneInfo
 
 import grpc
 import pytest
 
+from attribution_svc.usage import Window
 from ingress_gateway import usage as usage_module
 from ingress_gateway.usage import Cap, Usage, UsageExchange
 from svc_runtime.errors import UnavailableError
@@ -47,11 +48,32 @@ async def store() -> Store:
     return Store()
 
 
+class Conversions:
+    """Says how many there are, and counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.asked: list[Window] = []
+
+    async def conversion_counts(self, windows: Sequence[Window]) -> list[int]:
+        """See ``ConversionCounts.conversion_counts``."""
+        self.asked += windows
+        return [self.count] * len(windows)
+
+
 @pytest.fixture
-async def channel(store: Store, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[grpc.aio.Channel]:
+def conversions() -> Conversions:
+    """None yet."""
+    return Conversions()
+
+
+@pytest.fixture
+async def channel(
+    store: Store, conversions: Conversions, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[grpc.aio.Channel]:
     """The way to attribution_svc."""
     monkeypatch.setattr(usage_module, "INTERVAL_SECONDS", 0.01)
-    async with running_replica(MemoryCampaignStore(), usage=store) as replica:
+    async with running_replica(MemoryCampaignStore(), usage=store, conversions=conversions) as replica:
         yield replica.channel
 
 
@@ -88,3 +110,30 @@ async def test_a_cap_is_one_for_all_workers(store: Store, channel: grpc.aio.Chan
     assert not click(second, "usr_5"), "the fifth visitor was the last"
     assert click(second, "usr_4")
     assert [click(first, "usr_0") for _ in range(6)] == [True] * 5 + [False]
+
+
+async def test_a_cap_of_conversions_is_what_attribution_svc_counted(
+    conversions: Conversions, channel: grpc.aio.Channel
+) -> None:
+    usage = Usage()
+    cap = (Cap(rule_pb2.CAP_KIND_CONVERSIONS, rule_pb2.CAP_PERIOD_DAY, 3, ZoneInfo("Europe/Berlin")),)
+    assert not usage.is_over("org_a", "a", cap, "usr_1", NOW_MS)
+    usage.count("org_a", "a", cap, "usr_1", NOW_MS)
+    exchange = UsageExchange(usage, channel, Credentials(MESH, "gateway"))
+    async with running("1", exchange.run(lambda: NOW_MS)):
+        await until(lambda: bool(conversions.asked))
+        assert not usage.is_over("org_a", "a", cap, "usr_1", NOW_MS), "a click is no conversion"
+        conversions.count = 3
+
+        def is_over() -> bool:
+            return usage.is_over("org_a", "a", cap, "usr_1", NOW_MS)
+
+        for _ in range(500):
+            if is_over():
+                break
+            await asyncio.sleep(0.01)
+        assert is_over()
+    window = conversions.asked[0]
+    assert (window.organization_id, window.campaign_id, window.period) == ("org_a", "a", "day")
+    assert window.start_time.isoformat() == "2026-03-01T23:00:00+00:00"
+    assert len(conversions.asked) <= 5, "workers ask often, the store is asked once a second"
