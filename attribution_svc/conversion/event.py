@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from enrichment.conversion_reading import ConversionReading, Sent, read_conversion, reading_of
+from enrichment.conversions import REFUSED_MARKS
 from enrichment.parameters import DEFAULT_ALIASES
 from enrichment.requests import first_values, header_pairs, sent_parameters
 from enrichment.values import LONGEST_ID_BYTES, client_time_of
@@ -88,7 +89,9 @@ class ConversionEvent:
 
 
 def conversion_event_of(arrived: Arrived) -> ConversionEvent | None:
-    """Read an event; None where it speaks of no conversion and of no refund."""
+    """Read an event; None where it speaks of no conversion and of no refund, or its sender was not believed."""
+    if not REFUSED_MARKS.isdisjoint(arrived.marks):
+        return None
     headers = first_values(header_pairs(arrived.headers))
     _, parameters = sent_parameters(arrived.target, arrived.body, headers.get(b"content-type", b""))
     found = DEFAULT_ALIASES.resolve(parameters)

@@ -1,6 +1,6 @@
 """What is read of an event, and that the reading reads the same."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from urllib.parse import quote_from_bytes
 
 import pytest
@@ -51,6 +51,15 @@ def test_what_speaks_of_a_conversion_or_a_refund_is_kept(
     arrived = Arrived("org_a", _EVENT_ID, 1_772_452_800_000, event_type, route, target=f"/x?{query}".encode())
     event = conversion_event_of(arrived)
     assert (event is not None) is is_kept
+
+
+@pytest.mark.parametrize("mark", ["refused_sender", "refused_signature"])
+@pytest.mark.parametrize("event_type", [b"purchase", b"refund"])
+def test_a_sender_who_was_not_believed_says_nothing(event_type: bytes, mark: str) -> None:
+    query = b"/x?order_id=5&value=3"
+    refused = Arrived("org_a", _EVENT_ID, 1_772_452_800_000, event_type, "postback", target=query, marks=("late", mark))
+    assert conversion_event_of(refused) is None
+    assert conversion_event_of(replace(refused, marks=("late",))) is not None
 
 
 def test_when_it_happened_is_told_by_the_sender_where_that_can_be() -> None:
