@@ -1,6 +1,7 @@
 """The body of a postback: JSON or a form, with macros. Pure."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -13,6 +14,8 @@ Json: TypeAlias = Any  # what a JSON parser returns: anything
 ValueOf: TypeAlias = Callable[[str], bytes]
 MAX_BODY_CHARACTERS = 16_384
 DEEPEST = 16
+_JSON = re.compile(r'\s*(?:\[|\{\s*["}])')
+"""`{click_id}` begins a form."""
 JSON_TYPE, FORM_TYPE = "application/json", "application/x-www-form-urlencoded"
 
 
@@ -35,15 +38,15 @@ class BodyTemplate:
 
 
 def read_body_template(text: str) -> BodyTemplate:
-    """Read a body: what parses as a JSON object or list is JSON, anything else a form; empty: none."""
+    """Read a body: what begins as a JSON object or list is JSON, anything else a form; empty: none."""
     if len(text) > MAX_BODY_CHARACTERS:
         return BodyTemplate("", problems=(f"has {len(text)} characters, {MAX_BODY_CHARACTERS} are allowed",))
     problems: list[str] = []
-    try:
-        parsed = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        parsed = None
-    if isinstance(parsed, dict | list):
+    if _JSON.match(text):
+        try:
+            parsed = json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            return BodyTemplate("", problems=(f"is not JSON: {str(error)[:200]}",))
         found = _macros(parsed, problems, depth=1)
         if len(found) > MOST_MACROS:
             problems.append(f"has {len(found)} macros, {MOST_MACROS} are allowed")

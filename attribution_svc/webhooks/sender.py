@@ -25,6 +25,7 @@ USER_AGENT = "Trellis-Webhooks/1"
 _MOST_LOOKUPS = 32
 _MOST_READ_BYTES = 64 * 1024
 _BODY_SECONDS = 3.0
+_LAST_SECONDS = 0.1
 _MAX_HEADER_BYTES = 16 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _KEEP_METHOD = frozenset({307, 308})
@@ -143,7 +144,7 @@ class Sender:
         started = loop.time()
         try:
             async with asyncio.timeout(self._total_seconds):
-                outcome = await self._follow(outgoing)
+                outcome = await self._follow(outgoing, started + self._total_seconds)
         except TimeoutError:
             outcome = Outcome(Failure.TIMEOUT, detail=f"no whole answer within {self._total_seconds:g} s")
         except RefusedAddressError as error:
@@ -152,16 +153,16 @@ class Sender:
             outcome = _failed(error)
         return replace(outcome, duration=timedelta(seconds=loop.time() - started))
 
-    async def _follow(self, outgoing: Outgoing) -> Outcome:
+    async def _follow(self, outgoing: Outgoing, deadline: float) -> Outcome:
         for _ in range(MOST_REDIRECTS + 1):
             self._guard.check_url(outgoing.url)
-            outcome, location = await self._once(outgoing)
+            outcome, location = await self._once(outgoing, deadline)
             if not (outgoing.follows_redirects and outcome.status in _REDIRECTS and location):
                 return outcome
             outgoing = redirected(outgoing, outcome.status, location)
         return Outcome(Failure.REFUSED_ADDRESS, detail=f"more than {MOST_REDIRECTS} redirects")
 
-    async def _once(self, outgoing: Outgoing) -> tuple[Outcome, str]:
+    async def _once(self, outgoing: Outgoing, deadline: float) -> tuple[Outcome, str]:
         async with self._session.request(
             outgoing.method,
             URL(outgoing.url, encoded=True),
@@ -170,7 +171,7 @@ class Sender:
             skip_auto_headers=("Content-Type",),
             allow_redirects=False,
         ) as response:
-            body = await _read(response)
+            body = await _read(response, deadline)
             is_success = 200 <= response.status < 300
             outcome = Outcome(
                 Failure.NONE if is_success else Failure.STATUS,
@@ -210,7 +211,7 @@ def retry_after(text: str, now: datetime) -> timedelta | None:
     return instant - now if instant > now else None
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read(response: aiohttp.ClientResponse, deadline: float) -> bytes:
     """Return the first 2 KiB of the answer.
 
     A little more is read, so that the connection can serve again. The status has said what there is to say: a body that
@@ -219,7 +220,9 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     kept = bytearray()
     count = 0
     try:
-        async with asyncio.timeout(_BODY_SECONDS):
+        # A little before the whole attempt is out of time, which would be a failure.
+        now = asyncio.get_running_loop().time()
+        async with asyncio.timeout_at(min(now + _BODY_SECONDS, deadline - _LAST_SECONDS)):
             async for chunk in response.content.iter_any():
                 kept += chunk[: KEPT_BODY_BYTES - len(kept)]
                 count += len(chunk)

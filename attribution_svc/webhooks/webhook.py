@@ -209,8 +209,6 @@ def _text_violations(wanted: Definition) -> Iterator[Violation]:
         yield Violation("name", f"has {len(wanted.name)} characters, {MAX_NAME_CHARACTERS} are allowed")
     if any(unicodedata.category(character) == "Cc" for character in wanted.name):
         yield Violation("name", "has a control character")
-    if not wanted.url:
-        yield Violation("url", "is required")
 
 
 def _read_method(kind: WebhookKind, wanted: Definition) -> tuple[str, list[Violation]]:
