@@ -57,6 +57,7 @@ def _event(event: event_pb2.Event) -> ConversionEvent | None:
             external_click_id=event.external_click_id,
             user_id=event.user_id,
             marks=tuple(event.marks),
+            network=event.network,
         )
     )
 

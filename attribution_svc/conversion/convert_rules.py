@@ -44,9 +44,13 @@ def networks_to_pb(rules: Rules) -> list[pb.NetworkVocabulary]:
     return [
         pb.NetworkVocabulary(
             network=network,
-            words=[pb.StatusWord(word=word, status=status.value) for word, status in sorted(words.items())],
+            words=[
+                pb.StatusWord(word=word, status=status.value)
+                for word, status in sorted(rules.vocabularies.get(network, {}).items())
+            ],
+            default_currency=rules.currencies.get(network, ""),
         )
-        for network, words in sorted(rules.vocabularies.items())
+        for network in sorted({*rules.vocabularies, *rules.currencies})
     ]
 
 

@@ -34,6 +34,7 @@ class Arrived:
     external_click_id: bytes = b""
     user_id: str = ""
     marks: Sequence[str] = ()
+    network: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class ConversionEvent:
     click_references: tuple[str, ...]
     """What may be the id of the click, the best first."""
     network: str
-    """Who sent it, by its own words: the source that it names, in lower case."""
+    """Who sent it, in lower case: the label of the partner whose token it had, else the source that it names."""
     route: str
     user_id: str
     marks: tuple[str, ...]
@@ -104,11 +105,12 @@ def conversion_event_of(arrived: Arrived) -> ConversionEvent | None:
         reading = reading_of(sent, parameters, DEFAULT_ALIASES, found)
     client_ms, _ = client_time_of(found, event_time_ms=arrived.event_time_ms)
     source = found["source"].value[:LONGEST_ID_BYTES] if "source" in found else b""
+    network = arrived.network.encode() or source
     return _event(
         arrived,
         reading,
         conversion_time=_instant(arrived.event_time_ms if client_ms is None else client_ms),
-        network=text_of(source.strip().lower()),
+        network=text_of(network.strip()).lower(),
         marks=(*arrived.marks, *_odd(reading, has_macros=bool(parameters.macros))),
         is_read=is_read,
     )

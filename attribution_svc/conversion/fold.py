@@ -44,7 +44,7 @@ class _Draft:
 
 def fold(events: Iterable[ConversionEvent], rules: Rules) -> Folded:
     """Return what the events of one group amount to."""
-    in_order = sorted({event.event_id: event for event in events}.values(), key=_place)
+    in_order = sorted({event.event_id: rules.priced(event) for event in events}.values(), key=_place)
     statuses = {event.event_id: rules.status(event) for event in in_order}
     shares = {event.event_id: Share(status=statuses[event.event_id]) for event in in_order}
     refunds = [event for event in in_order if _is_refund(event, statuses[event.event_id])]

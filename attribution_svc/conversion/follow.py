@@ -19,7 +19,7 @@ FOLLOWER = "attribution"
 PAGE_EVENT_COUNT = 5_000
 LONGEST_SILENCE_SECONDS = 20.0
 """The feed sends a heartbeat every 5 s; longer than this without a word it is taken for dead."""
-_LONGEST_DELAY_SECONDS = 5.0
+_LONGEST_DELAY_SECONDS = 2.0
 _log = get_logger(__name__)
 
 

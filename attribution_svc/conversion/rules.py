@@ -1,7 +1,7 @@
 """How an organisation wants its conversions read: which of an order's events count, and what a status means."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -53,6 +53,7 @@ class Policy:
 
 
 _NO_POLICIES: Mapping[str, Policy] = MappingProxyType({})
+_NO_CURRENCIES: Mapping[str, str] = MappingProxyType({})
 _NO_WORDS: Mapping[str, Mapping[str, Status]] = MappingProxyType({})
 
 
@@ -64,6 +65,9 @@ class Rules:
     """By conversion type; ``ALL_TYPES`` is for all others."""
     vocabularies: Mapping[str, Mapping[str, Status]] = field(default_factory=lambda: _NO_WORDS)
     """By network, then by word, both in lower case; the empty network is for all others."""
+
+    currencies: Mapping[str, str] = field(default_factory=lambda: _NO_CURRENCIES)
+    """ISO 4217, by network: what an amount without a currency is in."""
 
     def policy(self, conversion_type: str) -> Policy:
         """Return what holds for a conversion type."""
@@ -82,6 +86,13 @@ class Rules:
         if found == Status.UNMAPPED and event.status_name in _TYPE_NAMES:
             return ""  # `event=purchase` is no status that nobody mapped
         return found
+
+    def priced(self, event: ConversionEvent) -> ConversionEvent:
+        """Return an event with the currency that its network means where it names none."""
+        if event.value_micros is None or event.currency:
+            return event
+        currency = self.currencies.get(event.network) or self.currencies.get("", "")
+        return replace(event, currency=currency, is_currency_assumed=True) if currency else event
 
 
 def type_of(event: ConversionEvent) -> str:

@@ -8,6 +8,7 @@ from typing import Protocol
 from uuid import uuid4
 
 from attribution_svc.conversion.rules import ALL_TYPES, Policy, Rules
+from enrichment.currencies import MINOR_DIGITS
 from enrichment.status import Status
 from svc_runtime.errors import InvalidArgumentError, NotFoundError, Violation
 from svc_runtime.tasks import keep_running
@@ -153,23 +154,32 @@ class Ruling:
         return await self._change(organization_id, change, actor)
 
     async def set_words(
-        self, network: str, words: Sequence[tuple[str, str]], *, organization_id: str, actor: str
+        self,
+        network: str,
+        words: Sequence[tuple[str, str]],
+        *,
+        default_currency: str = "",
+        organization_id: str,
+        actor: str,
     ) -> tuple[RuleSet, RuleOperation | None]:
-        """Set what a network's words for a status mean; none takes them away.
+        """Set what a network's words for a status mean, and its amounts without a currency; none takes them away.
 
         Raise InvalidArgumentError or UnavailableError.
         """
         name = network.strip().lower()
-        own = _words(name, words)
+        own = _words(name, words, default_currency)
 
         def change(rules: Rules) -> Rules:
             vocabularies = {known: kept for known, kept in rules.vocabularies.items() if known != name}
             if own:
                 vocabularies[name] = own
-            if len(vocabularies) > MOST_NETWORKS:
+            if len({*vocabularies, *rules.currencies, name}) > MOST_NETWORKS:
                 text = f"is one more than {MOST_NETWORKS}, the most"
                 raise InvalidArgumentError.of([Violation("network", text)])
-            return replace(rules, vocabularies=vocabularies)
+            currencies = {known: kept for known, kept in rules.currencies.items() if known != name}
+            if default_currency:
+                currencies[name] = default_currency
+            return replace(rules, vocabularies=vocabularies, currencies=currencies)
 
         return await self._change(organization_id, change, actor)
 
@@ -192,11 +202,14 @@ class Ruling:
             self._changed.clear()
 
 
-def _words(network: str, words: Sequence[tuple[str, str]]) -> dict[str, Status]:
+def _words(network: str, words: Sequence[tuple[str, str]], default_currency: str) -> dict[str, Status]:
     """Read a vocabulary; raise InvalidArgumentError with everything that is wrong."""
     violations = []
     if len(network.encode()) > LONGEST_WORD:
         violations.append(Violation("network", f"has {len(network.encode())} bytes, must have at most {LONGEST_WORD}"))
+    if default_currency and default_currency not in MINOR_DIGITS:
+        text = f"is {default_currency[:64]!r}, must be a code of ISO 4217, for example EUR"
+        violations.append(Violation("default_currency", text))
     if len(words) > MOST_WORDS:
         violations.append(Violation("words", f"are {len(words)}, must be at most {MOST_WORDS}"))
     own: dict[str, Status] = {}

@@ -117,6 +117,7 @@ class ConversionServicer(pb_grpc.ConversionServiceServicer):
         held, operation = await self._ruling.set_words(
             request.vocabulary.network,
             [(word.word, word.status) for word in request.vocabulary.words],
+            default_currency=request.vocabulary.default_currency,
             organization_id=caller.organization_id,
             actor=caller.actor,
         )

@@ -114,7 +114,7 @@ def share_of(record: asyncpg.Record) -> Share:
     return Share(**{column.name: record[column.name] for column in fields(Share)})
 
 
-def rules_of(policies: str, vocabularies: str) -> Rules:
+def rules_of(policies: str, vocabularies: str, currencies: str) -> Rules:
     """Read an organisation's rules."""
     return Rules(
         policies={
@@ -125,6 +125,7 @@ def rules_of(policies: str, vocabularies: str) -> Rules:
             network: {word: Status(status) for word, status in words.items()}
             for network, words in json.loads(vocabularies).items()
         },
+        currencies=json.loads(currencies),
     )
 
 

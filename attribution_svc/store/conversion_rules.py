@@ -11,10 +11,12 @@ from attribution_svc.store.conversions import Group, events_of_groups, lock, set
 from svc_runtime.postgres import Connection, Database
 
 _CURRENT = """
-SELECT version, policies, vocabularies FROM conversion_rules WHERE organization_id = $1 ORDER BY version DESC LIMIT 1
+SELECT version, policies, vocabularies, currencies FROM conversion_rules
+WHERE organization_id = $1 ORDER BY version DESC LIMIT 1
 """
 _INSERT = """
-INSERT INTO conversion_rules (organization_id, version, policies, vocabularies, actor) VALUES ($1, $2, $3, $4, $5)
+INSERT INTO conversion_rules (organization_id, version, policies, vocabularies, currencies, actor)
+VALUES ($1, $2, $3, $4, $5, $6)
 """
 _SUPERSEDE = """
 UPDATE conversion_operations SET state = 'superseded', end_time = now()
@@ -129,10 +131,10 @@ async def _current(connection: Connection, organization_id: str) -> RuleSet:
     row = await connection.fetchrow(_CURRENT, organization_id)
     if row is None:
         return RuleSet(0, Rules())
-    return RuleSet(row["version"], rules_of(row["policies"], row["vocabularies"]))
+    return RuleSet(row["version"], rules_of(row["policies"], row["vocabularies"], row["currencies"]))
 
 
-def _json(rules: Rules) -> tuple[str, str]:
+def _json(rules: Rules) -> tuple[str, str, str]:
     policies = {
         name: {"choice": policy.choice.value, "lookback_days": policy.lookback_days}
         for name, policy in rules.policies.items()
@@ -140,7 +142,7 @@ def _json(rules: Rules) -> tuple[str, str]:
     vocabularies = {
         network: {word: status.value for word, status in words.items()} for network, words in rules.vocabularies.items()
     }
-    return json.dumps(policies), json.dumps(vocabularies)
+    return json.dumps(policies), json.dumps(vocabularies), json.dumps(dict(rules.currencies))
 
 
 def _operation(row: Any) -> RuleOperation:

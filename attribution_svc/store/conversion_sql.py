@@ -74,7 +74,7 @@ SET is_conversion = excluded.is_conversion, is_adjustment = excluded.is_adjustme
     revision = greatest(conversion_verdicts.revision + 1, excluded.revision)
 """
 RULES = """
-SELECT DISTINCT ON (organization_id) organization_id, version, policies, vocabularies FROM conversion_rules
+SELECT DISTINCT ON (organization_id) organization_id, version, policies, vocabularies, currencies FROM conversion_rules
 WHERE organization_id = ANY($1::text[]) ORDER BY organization_id, version DESC
 """
 GET = "SELECT * FROM conversions WHERE organization_id = $1 AND conversion_id = $2"

@@ -168,7 +168,7 @@ async def write(connection: Connection, settlement: Settlement) -> None:
 async def rules_in_force(connection: Connection, organization_ids: Sequence[str]) -> dict[str, Rules]:
     """Return the rules of organisations that have some."""
     rows = await connection.fetch(sql.RULES, list(organization_ids))
-    return {row["organization_id"]: rules_of(row["policies"], row["vocabularies"]) for row in rows}
+    return {row["organization_id"]: rules_of(row["policies"], row["vocabularies"], row["currencies"]) for row in rows}
 
 
 async def events_of_groups(connection: Connection, groups: Sequence[Group]) -> dict[Group, list[ConversionEvent]]:

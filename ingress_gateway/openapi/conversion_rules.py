@@ -33,7 +33,12 @@ _OPERATION_EXAMPLE: Json = {
     "rules_version": 3,
 }
 _WORD_EXAMPLE: Json = {"word": "2", "status": "sale"}
-_NETWORK_EXAMPLE: Json = {"network": "propellerads", "words": [_WORD_EXAMPLE, {"word": "3", "status": "rejected"}]}
+_NETWORK_EXAMPLE: Json = {
+    "network": "propellerads",
+    "words": [_WORD_EXAMPLE, {"word": "3", "status": "rejected"}],
+    "default_currency": "USD",
+}
+_NETWORK = "The label of the partner who sends, or the source that its postbacks name."
 _HISTORY = (
     "Holds for history too: the operation makes all conversions anew from their events, and goes on after a restart. "
     "Nothing is lost: set back, it gives the same conversions as before. 200 where nothing changed."
@@ -100,14 +105,16 @@ SCHEMAS: Json = {
     "NetworkVocabulary": record(
         "The words of a network.",
         {
-            "network": text("The source that its postbacks name, in lower case; empty: all others."),
+            "network": text(f"{_NETWORK} In lower case; empty: all others."),
             "words": listing(ref("StatusWord"), "Its words."),
+            "default_currency": text("ISO 4217: what its amounts without a currency are in; empty: nobody knows."),
         },
     ),
     "NewVocabulary": wish(
         "All words of a network.",
         {
-            "network": text("The source that its postbacks name; left out: all others."),
+            "network": text(_NETWORK),
+            "default_currency": text("ISO 4217: what its amounts without a currency are in."),
             "words": listing(
                 wish(
                     "What a word means.",
@@ -218,7 +225,8 @@ PATHS: Json = {
             "set_conversion_statuses",
             TAG,
             "Say what a network's words mean",
-            f"All words of one network, in the place of what was said before. {_HISTORY}",
+            "All words of one network, and the currency of its amounts without one, in the place of what was said "
+            f"before. {_HISTORY}",
             body=json_body(ref("NewVocabulary"), _NETWORK_EXAMPLE),
             answers={
                 "200": json_answer(

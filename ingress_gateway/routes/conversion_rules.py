@@ -80,6 +80,7 @@ async def put_statuses(call: Call) -> web.StreamResponse:
     with await api.body() as given:
         vocabulary = pb.NetworkVocabulary(
             network=given.text("network") or "",
+            default_currency=given.text("default_currency") or "",
             words=[pb.StatusWord(**word) for word in given.records("words", ("word", "status"))],
         )
         if not given.has("words"):
@@ -109,7 +110,11 @@ def _policy(policy: pb.ConversionPolicy) -> dict[str, Any]:
 
 
 def _network(vocabulary: pb.NetworkVocabulary) -> dict[str, Any]:
-    return {"network": vocabulary.network, "words": list(map(_word, vocabulary.words))}
+    return {
+        "network": vocabulary.network,
+        "words": list(map(_word, vocabulary.words)),
+        "default_currency": vocabulary.default_currency,
+    }
 
 
 def _word(word: pb.StatusWord) -> dict[str, str]:

@@ -128,7 +128,7 @@ async def test_what_is_wrong_with_a_policy_is_named(mesh: Mesh, body: dict[str, 
 
 
 async def test_a_networks_words_are_set_and_read(mesh: Mesh) -> None:
-    wanted = {"network": "adnet", "words": [{"word": "5", "status": "sale"}]}
+    wanted = {"network": "adnet", "words": [{"word": "5", "status": "sale"}], "default_currency": "EUR"}
     answer = await mesh.call("PUT", f"{PATH}/statuses", json=wanted)
     assert (answer.status, answer.json["networks"]) == (202, [wanted])
     found = (await mesh.get(f"{PATH}/statuses")).json

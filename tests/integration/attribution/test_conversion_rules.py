@@ -116,6 +116,25 @@ async def test_an_unknown_status_is_mapped_later(store: PostgresCampaignStore) -
     assert (await listed(store.conversions, order_id="4"))[0].conversion.status == "rejected"
 
 
+async def test_a_networks_amounts_without_a_currency_get_one_later(store: PostgresCampaignStore) -> None:
+    ruling = Ruling(store.conversion_rules)
+    await take(
+        store.conversions,
+        postback(1, "txid=1&payout=5", network="NetA"),
+        postback(2, "txid=1&event=refund&payout=2&cur=EUR", network="NetA"),
+        postback(3, "txid=3&payout=5&cur=USD", network="NetA"),
+        postback(4, "txid=4&payout=5"),
+    )
+    await ruling.set_words("neta", [], default_currency="EUR", **KEY)
+    await finish(store)
+    found = {kept.conversion.order_id: kept.conversion for kept in await listed(store.conversions)}
+    assert {order: made.currency for order, made in found.items()} == {"1": "EUR", "3": "USD", "4": ""}
+    assert [found[order].is_currency_assumed for order in "134"] == [True, False, False]
+    assert {verdict.share.currency for verdict in await store.verdicts.unsent_verdicts(limit=10)} == {"EUR"}
+    with pytest.raises(InvalidArgumentError):
+        await ruling.set_words("neta", [], default_currency="euros", **KEY)
+
+
 async def test_what_comes_meanwhile_is_read_by_the_new_rules_and_a_later_change_takes_over(
     store: PostgresCampaignStore,
 ) -> None:

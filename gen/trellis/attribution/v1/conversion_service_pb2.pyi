@@ -958,8 +958,11 @@ class NetworkVocabulary(_message.Message):
 
     NETWORK_FIELD_NUMBER: _builtins.int
     WORDS_FIELD_NUMBER: _builtins.int
+    DEFAULT_CURRENCY_FIELD_NUMBER: _builtins.int
     network: _builtins.str
     """The network, in lower case, at most 256 bytes; empty: all others."""
+    default_currency: _builtins.str
+    """ISO 4217 code: what its amounts without a currency are in; empty: nobody knows."""
     @_builtins.property
     def words(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatusWord]:
         """At most 1,000."""
@@ -969,10 +972,11 @@ class NetworkVocabulary(_message.Message):
         *,
         network: _builtins.str = ...,
         words: _abc.Iterable[Global___StatusWord] | None = ...,
+        default_currency: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["network", b"network", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_currency", b"default_currency", "network", b"network", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

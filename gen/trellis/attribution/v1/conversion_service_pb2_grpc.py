@@ -140,7 +140,7 @@ class ConversionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetStatusVocabulary(self, request, context):
-        """Sets what a network's words for a status mean, in the place of all that was said of it, over history too as
+        """Sets what a network's words for a status mean, and its amounts without a currency, in the place of all that was said of it, over history too as
         SetConversionPolicy does. Idempotent. Errors: INVALID_ARGUMENT (each word named), UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -60,7 +60,7 @@ class ConversionServiceStub:
     GetStatusVocabulary: _grpc.UnaryUnaryMultiCallable[_conversion_service_pb2.GetStatusVocabularyRequest, _conversion_service_pb2.GetStatusVocabularyResponse]
     """Returns what the networks' words for a status mean, and the words that nobody mapped. Errors: UNAVAILABLE."""
     SetStatusVocabulary: _grpc.UnaryUnaryMultiCallable[_conversion_service_pb2.SetStatusVocabularyRequest, _conversion_service_pb2.SetStatusVocabularyResponse]
-    """Sets what a network's words for a status mean, in the place of all that was said of it, over history too as
+    """Sets what a network's words for a status mean, and its amounts without a currency, in the place of all that was said of it, over history too as
     SetConversionPolicy does. Idempotent. Errors: INVALID_ARGUMENT (each word named), UNAVAILABLE.
     """
 
@@ -96,7 +96,7 @@ class ConversionServiceAsyncStub(ConversionServiceStub):
     GetStatusVocabulary: _aio.UnaryUnaryMultiCallable[_conversion_service_pb2.GetStatusVocabularyRequest, _conversion_service_pb2.GetStatusVocabularyResponse]  # type: ignore[assignment]
     """Returns what the networks' words for a status mean, and the words that nobody mapped. Errors: UNAVAILABLE."""
     SetStatusVocabulary: _aio.UnaryUnaryMultiCallable[_conversion_service_pb2.SetStatusVocabularyRequest, _conversion_service_pb2.SetStatusVocabularyResponse]  # type: ignore[assignment]
-    """Sets what a network's words for a status mean, in the place of all that was said of it, over history too as
+    """Sets what a network's words for a status mean, and its amounts without a currency, in the place of all that was said of it, over history too as
     SetConversionPolicy does. Idempotent. Errors: INVALID_ARGUMENT (each word named), UNAVAILABLE.
     """
 
@@ -177,7 +177,7 @@ class ConversionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _conversion_service_pb2.SetStatusVocabularyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_conversion_service_pb2.SetStatusVocabularyResponse, _abc.Awaitable[_conversion_service_pb2.SetStatusVocabularyResponse]]:
-        """Sets what a network's words for a status mean, in the place of all that was said of it, over history too as
+        """Sets what a network's words for a status mean, and its amounts without a currency, in the place of all that was said of it, over history too as
         SetConversionPolicy does. Idempotent. Errors: INVALID_ARGUMENT (each word named), UNAVAILABLE.
         """
 

@@ -67,6 +67,12 @@ def test_when_it_happened_is_told_by_the_sender_where_that_can_be() -> None:
     assert postback(0, "time=9999999999").conversion_time == NOON
 
 
+def test_the_partner_says_which_network_it_is_before_the_postback_does() -> None:
+    assert postback(1, "source=NetA").network == "neta"
+    assert postback(1, "source=NetA", network="Partner1").network == "partner1"
+    assert postback(1).network == ""
+
+
 def test_bytes_that_are_no_text_stay_apart() -> None:
     texts = [text_of(raw) for raw in (b"a\xff", b"a\xfe", b"a\0", "ä".encode())]
     assert texts == ["a\\xff", "a\\xfe", "a\\x00", "ä"]
@@ -121,7 +127,8 @@ def test_the_reading_and_the_conversions_read_an_event_alike(
         external_click_id=external_click_id,
         marks=marks,
     )
-    row = read_event(Arrival(**{field.name: getattr(arrived, field.name) for field in fields(Arrived)}), (), _ENRICHER)
+    both = {field.name for field in fields(Arrived)} & {field.name for field in fields(Arrival)}
+    row = read_event(Arrival(**{name: getattr(arrived, name) for name in both}), (), _ENRICHER)
     event = conversion_event_of(arrived)
     if event is None or not event.is_read:
         assert (row.conversion_event, row.is_conversion, row.value) == (b"", 0, None)
