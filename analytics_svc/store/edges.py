@@ -23,8 +23,9 @@ TABLE = "identity_edges"
 _USER = own_values()["user_id"]
 _CONVERSION = "(conversion_event != '' AND event_type != 'click')"
 _PAIRS = "CAST(params, 'Array(Tuple(String, String))')"
-_GIVEN = f"arraySort(arrayFilter(pair -> has({{names:Array(String)}}, lower(pair.1)), {_PAIRS}))"
-_NAMES_ANY = "hasAny(arrayMap(name -> lower(name), mapKeys(params)), {names:Array(String)})"
+_GIVEN = f"arraySort(arrayFilter(pair -> lower(pair.1) IN {{names:Array(String)}}, {_PAIRS}))"
+# `hasAny` takes ten times as long.
+_NAMES_ANY = "arrayExists(name -> lower(name) IN {names:Array(String)}, params.keys)"
 # A visitor whom a gateway told by address and browser alone is none.
 _NAMED = f"""
 SELECT organization_id, visitor, is_conversion, if(is_conversion AND visitor = '', toString(event_id), '') AS event,
@@ -38,16 +39,7 @@ FROM (
 GROUP BY organization_id, visitor, is_conversion, event, day, order_id, given
 """  # noqa: S608 - our own text
 _MOST_ROWS = 100_000
-_encode_row: tuple[rb.Encode, ...] = (
-    rb.text,
-    struct.Struct("<H").pack,
-    rb.text,
-    rb.text,
-    rb.text,
-    rb.int64,
-    lambda raw: raw,
-    rb.int64,
-)
+_uint16 = struct.Struct("<H").pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +116,12 @@ def _text(raw: bytes) -> str:
 
 def _rows_of(named: _Named, hasher: EndHasher) -> Iterator[bytes]:
     ends = hasher.ends(named.organization_id, named.identifiers, named.order_id)
+    head = rb.text(named.organization_id) + _uint16(named.day) + rb.text(hasher.edition)
+    seen = rb.int64(named.first_ms) + named.first_event + rb.int64(named.last_ms)
     for edge in edges_of(named.visitor_id, named.event_id, ends, is_conversion=named.is_conversion):
-        for side, other in ((edge.one, edge.other), (edge.other, edge.one)):
-            values = (
-                named.organization_id, named.day, hasher.edition, str(side), str(other), named.first_ms,
-                named.first_event, named.last_ms,
-            )  # fmt: skip
-            yield b"".join([encode(value) for encode, value in zip(_encode_row, values, strict=True)])
+        one, other = rb.text(str(edge.one)), rb.text(str(edge.other))
+        yield head + one + other + seen
+        yield head + other + one + seen
 
 
 def _insert(client: "Client", target: str, rows: Sequence[bytes]) -> None:

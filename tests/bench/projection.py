@@ -4,6 +4,7 @@ By CPU time of the whole process, merges included: that is what one core can do,
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import random
 import statistics
@@ -11,6 +12,7 @@ import time
 import uuid
 from pathlib import Path
 
+from analytics_svc.identity.end import EndHasher
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.store import Bookmark, Page
 from analytics_svc.store.clickhouse import ClickHouseReadingStore
@@ -38,12 +40,18 @@ _REFERERS = (
 )
 _CONVERSIONS_IN = 50
 _VISITORS = 200_000
+_LOGIN_IN = 10
+MOST_FOR_EDGES = 1.15
 
 
 class Traffic:
-    """Clicks with eight parameters, browsers' headers, and a postback for one of every fifty."""
+    """Clicks with eight parameters, browsers' headers, and a postback for one of every fifty.
 
-    def __init__(self) -> None:
+    One click of every ``login_in`` comes from somebody who is logged in; 0: none.
+    """
+
+    def __init__(self, *, login_in: int = 0) -> None:
+        self._login_in = login_in
         self._chance = random.Random(1)
         self._agents = [_AGENT % (self._chance.randint(8, 15), n, self._chance.randint(90, 140)) for n in range(2_000)]
         self._ips = [f"81.2.{self._chance.randint(0, 255)}.{self._chance.randint(1, 254)}" for _ in range(20_000)]
@@ -80,6 +88,9 @@ class Traffic:
         query = (
             b"click_id=%x&source=facebook&medium=cpc&utm_campaign=summer%%20%d&zoneid=%d&cost=0.%03d&sub2={SUB}&fbclid=IwAR%x"
         ) % (chance.getrandbits(64), number % 50, number % 300, number % 1000, chance.getrandbits(96))
+        visitor = chance.randrange(_VISITORS)
+        if self._login_in and number % self._login_in == 0:
+            query += b"&customer_id=c%d" % (visitor // 2)
         return event_pb2.Event(
             event_type=b"click",
             route="in",
@@ -89,7 +100,7 @@ class Traffic:
             ip=self._ips[min(int(chance.paretovariate(0.5)), 20_000) - 1],
             click_id=self._last_click,
             external_click_id=b"%x" % chance.getrandbits(64),
-            user_id=f"usr_{chance.randrange(_VISITORS)}",
+            user_id=f"usr_{visitor}",
             campaign_id=f"cmp_{number % 20}",
             campaign_version=3,
             location=b"https://shop.example/?" + query,
@@ -135,8 +146,42 @@ async def measure(directory: Path, pace: Pace) -> list[Figure]:
             is_met=whole >= LEAST,
             notes=(f"by CPU time; pages of {PAGE_EVENTS:,} events of 900 bytes, one in {_CONVERSIONS_IN} a postback",),
             details=dataclasses.asdict(found),
-        )
+        ),
+        await _edges(directory, Enricher([city]), round_count),
     ]
+
+
+async def _edges(directory: Path, enricher: Enricher, round_count: int) -> Figure:
+    """Write the same pages with and without the edges of persons, in turns."""
+    traffic = Traffic(login_in=_LOGIN_IN)
+    ratios: list[float] = []
+    async with contextlib.AsyncExitStack() as stack:
+        stores = []
+        for name, hasher in (("edges_off", None), ("edges_on", EndHasher(b"k" * 32))):
+            dsn = parse_dsn(f"chdb://{directory}/reading?max_threads=1", default_database=name)
+            opening = ClickHouseReadingStore.open(dsn, enricher=enricher, hasher=hasher)
+            stores.append(await stack.enter_async_context(opening))
+        for number in range(round_count + 1):
+            page, spent = traffic.page(PAGE_EVENTS), []
+            for store in stores:
+                cpu = time.process_time()
+                await store.write(page)
+                spent.append(time.process_time() - cpu)
+            if number:
+                ratios.append(spent[1] / spent[0])
+    ratio = statistics.median(ratios)
+    return Figure(
+        name="projection, edges of persons",
+        measured=f"{ratio:.3f} of the time without",
+        comparison="the same pages without edges, in turns",
+        result=f"{ratio:.3f} ({min(ratios):.3f}-{max(ratios):.3f})",
+        wanted=f"<= {MOST_FOR_EDGES}",
+        is_met=ratio <= MOST_FOR_EDGES,
+        notes=(
+            f"by CPU time; one click in {_LOGIN_IN} of somebody who is logged in, one in {_CONVERSIONS_IN} a postback",
+        ),
+        details={"ratios": ratios},
+    )
 
 
 async def _measured(dsn: Dsn, enricher: Enricher, round_count: int) -> Measured:

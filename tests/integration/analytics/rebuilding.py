@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from analytics_svc.follow import Follower
+from analytics_svc.identity.end import EndHasher
 from analytics_svc.mapping import ActiveMappings
 from analytics_svc.operation import Operation
 from analytics_svc.operations import Operations
@@ -31,6 +32,7 @@ from tests.contract.capture.things import CaptureClient, FakeJournal, make_event
 from tests.integration.capture.conftest import opened
 from trellis.capture.v1 import event_pb2
 
+HASHER = EndHasher(b"k" * 32)
 ORGANIZATIONS = ("org_a", "org_b", "org_c")
 _AGENTS = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36",
@@ -66,6 +68,8 @@ def _event(chance: random.Random, number: int, time_ms: int) -> event_pb2.Event:
     kind = chance.random()
     if kind < 0.55:
         fields["target"] = b"/in/sale?source=%s&zoneid=z%d" % (chance.choice((b"facebook", b"ads")), number % 7)
+        if number % 4 == 0:
+            fields["target"] += b"&customer_id=c%d" % (number % 60)
     elif kind < 0.75:
         fields |= {"event_type": b"pageview", "route": "track", "target": b"/track?page=%d" % number}
     else:
@@ -113,7 +117,7 @@ class Site:
         return rows
 
     def checksums(self, where: str = "1") -> dict[str, Any]:
-        """Return what tells one reading from another: every column of every row, and what the roll-ups come to."""
+        """Return what tells one reading from another: all columns of all rows, what the roll-ups come to, the edges."""
         states = "finalizeAggregation"
         return {
             "events": self.query(
@@ -128,6 +132,7 @@ class Site:
                     "rollup_minute": f"{states}(users) AS users, {states}(sessions) AS sessions",
                     "rollup_day": "value AS value",
                     "rollup_unique": f"{states}(users) AS users, {states}(sessions) AS sessions",
+                    "identity_edges": "side AS side",
                 }.items()
             },
         }
@@ -156,14 +161,16 @@ async def site(capture_dsn: Dsn, dsn: Dsn, *, is_following: bool = True) -> Asyn
         capture = await stack.enter_async_context(running_capture(stores))
         enricher = Enricher()
         store = await stack.enter_async_context(
-            ClickHouseReadingStore.open(dsn, enricher=enricher, active_mappings=active_mappings)
+            ClickHouseReadingStore.open(dsn, enricher=enricher, active_mappings=active_mappings, hasher=HASHER)
         )
         channel = await stack.enter_async_context(open_channel(MESH, f"127.0.0.1:{capture.port}"))
         credentials = Credentials(MESH, "analytics_svc")
         follower = Follower(
             channel, credentials, store, clock=SystemClock(), page_event_count=1000, write_interval_seconds=0.01
         )
-        makers = await stack.enter_async_context(open_makers(dsn, enricher, active_mappings, retention, count=2))
+        makers = await stack.enter_async_context(
+            open_makers(dsn, enricher, active_mappings, retention, count=2, hasher=HASHER)
+        )
         clickhouse = connect(dsn)
         stack.push_async_callback(clickhouse.close)
         operations = Operations(
