@@ -193,6 +193,10 @@ class Operations:
             actor=actor,
         )
 
+    async def open_of(self, organization_id: str) -> list[Operation]:
+        """Return the operations that are not over and concern an organisation. Raise UnavailableError."""
+        return [operation for operation in await self._store.open() if operation.concerns(organization_id)]
+
     async def _other(self, organization_id: str) -> Operation | None:
         waiting = await self._store.open()
         return next((operation for operation in waiting if operation.concerns(organization_id)), None)

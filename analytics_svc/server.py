@@ -12,6 +12,7 @@ from analytics_svc.behavior.exports import JourneyExports
 from analytics_svc.behavior.questions import BehaviorQuestions
 from analytics_svc.cache import ResultCache, Results
 from analytics_svc.expiry import Expiry
+from analytics_svc.explain_cell import CellExplainer
 from analytics_svc.follow import Follower
 from analytics_svc.identity.end import EndHasher
 from analytics_svc.identity.people import People
@@ -23,6 +24,7 @@ from analytics_svc.reports import Reports
 from analytics_svc.retention import Retentions
 from analytics_svc.run_sql import SqlRunner
 from analytics_svc.servicer.analytics import AnalyticsServicer
+from analytics_svc.servicer.explain import ExplainServicer
 from analytics_svc.servicer.journeys import JourneyServicer
 from analytics_svc.servicer.links import LinkServicer
 from analytics_svc.settings import AnalyticsSettings
@@ -50,12 +52,14 @@ from svc_runtime.tasks import running
 from svc_runtime.tracing import configure_telemetry
 from trellis.analytics.v1 import (
     analytics_service_pb2,
+    explain_service_pb2,
     identity_service_pb2,
     journey_service_pb2,
     link_service_pb2,
     projection_service_pb2,
 )
 from trellis.analytics.v1 import analytics_service_pb2_grpc as pb_grpc
+from trellis.analytics.v1 import explain_service_pb2_grpc as explain_grpc
 from trellis.analytics.v1 import identity_service_pb2_grpc as identity_grpc
 from trellis.analytics.v1 import journey_service_pb2_grpc as journey_grpc
 from trellis.analytics.v1 import link_service_pb2_grpc as link_grpc
@@ -63,6 +67,7 @@ from trellis.analytics.v1 import projection_service_pb2_grpc as projection_grpc
 
 SERVICE = "analytics_svc"
 ANALYTICS_SERVICE = analytics_service_pb2.DESCRIPTOR.services_by_name["AnalyticsService"].full_name
+EXPLAIN_SERVICE = explain_service_pb2.DESCRIPTOR.services_by_name["ExplainService"].full_name
 JOURNEY_SERVICE = journey_service_pb2.DESCRIPTOR.services_by_name["JourneyService"].full_name
 PROJECTION_SERVICE = projection_service_pb2.DESCRIPTOR.services_by_name["ProjectionService"].full_name
 LINK_SERVICE = link_service_pb2.DESCRIPTOR.services_by_name["LinkService"].full_name
@@ -157,9 +162,19 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Anal
         )
         auth_channel = await stack.enter_async_context(open_channel(mesh, settings.auth_target))
         validate_key = RemoteKeyValidator(auth_channel, Credentials(mesh, SERVICE))
-        names = [ANALYTICS_SERVICE, JOURNEY_SERVICE, PROJECTION_SERVICE, LINK_SERVICE, IDENTITY_SERVICE]
+        cells = CellExplainer(reports, reader, open_operations=projection.operations.open_of)
+        explanations = ExplainServicer(cells, clock=SystemClock())
+        names = [
+            ANALYTICS_SERVICE,
+            EXPLAIN_SERVICE,
+            JOURNEY_SERVICE,
+            PROJECTION_SERVICE,
+            LINK_SERVICE,
+            IDENTITY_SERVICE,
+        ]
         server = GrpcServer(mesh, service_names=names, validate_key=validate_key)
         server.add(lambda s: pb_grpc.add_AnalyticsServiceServicer_to_server(servicer, s))
+        server.add(lambda s: explain_grpc.add_ExplainServiceServicer_to_server(explanations, s))
         server.add(lambda s: journey_grpc.add_JourneyServiceServicer_to_server(journeys, s))
         server.add(lambda s: projection_grpc.add_ProjectionServiceServicer_to_server(projection, s))
         server.add(lambda s: link_grpc.add_LinkServiceServicer_to_server(LinkServicer(links), s))

@@ -26,6 +26,7 @@ from svc_runtime.mesh_token import Caller, CallerKind
 from svc_runtime.rpc_status import error_from_rpc
 from trellis.analytics.v1 import (
     analytics_service_pb2_grpc,
+    explain_service_pb2_grpc,
     identity_service_pb2_grpc,
     overlay_service_pb2_grpc,
     projection_service_pb2_grpc,
@@ -104,6 +105,11 @@ class ApiCall:
     def identity(self) -> "identity_service_pb2_grpc.IdentityServiceAsyncStub":
         """Who is one person, by analytics_svc, for ``ask``."""
         return identity_service_pb2_grpc.IdentityServiceStub(self.call.gateway.channels.analytics)
+
+    @property
+    def explanations(self) -> "explain_service_pb2_grpc.ExplainServiceAsyncStub":
+        """What analytics_svc says about the numbers of its reports, for ``ask``."""
+        return explain_service_pb2_grpc.ExplainServiceStub(self.call.gateway.channels.analytics)
 
     @property
     def projection(self) -> "projection_service_pb2_grpc.ProjectionServiceAsyncStub":

@@ -10,7 +10,12 @@ from opentelemetry.instrumentation.grpc import aio_client_interceptors, filters
 from svc_runtime.grpc_server import MAX_MESSAGE_BYTES
 from svc_runtime.mesh_token import Caller, CallerKind, MeshTokens
 from svc_runtime.settings import MeshSettings
-from trellis.analytics.v1 import analytics_service_pb2, journey_service_pb2, projection_service_pb2
+from trellis.analytics.v1 import (
+    analytics_service_pb2,
+    explain_service_pb2,
+    journey_service_pb2,
+    projection_service_pb2,
+)
 from trellis.attribution.v1 import attribution_service_pb2, conversion_service_pb2, model_service_pb2
 from trellis.auth.v1 import auth_service_pb2
 from trellis.capture.v1 import capture_service_pb2
@@ -18,7 +23,7 @@ from trellis.capture.v1 import capture_service_pb2
 _LONG_STREAMS = ("Capture", "ReadEvents", "Subscribe", "WatchKeys", "WatchRealtime", "WatchRebuild", "WatchRouting")
 
 # What these do twice is as good as once. A creation is not among them: UNAVAILABLE may come after it was done.
-_REPEATABLE = ("Count", "Describe", "Get", "List", "Query", "Validate", "Report", "Revoke")
+_REPEATABLE = ("Count", "Describe", "Explain", "Get", "List", "Query", "Validate", "Report", "Revoke")
 _SERVICES = [
     service
     for module in (
@@ -27,6 +32,7 @@ _SERVICES = [
         auth_service_pb2,
         capture_service_pb2,
         conversion_service_pb2,
+        explain_service_pb2,
         journey_service_pb2,
         model_service_pb2,
         projection_service_pb2,

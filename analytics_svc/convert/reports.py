@@ -31,7 +31,7 @@ from trellis.type.v1 import money_pb2, time_range_pb2
 
 _LARGEST_INT64 = 2**63 - 1
 _LONGEST_ID_BYTES = 256
-_GRANULARITIES: Mapping[int, Granularity] = {
+GRANULARITIES: Mapping[int, Granularity] = {
     pb.GRANULARITY_MINUTE: Granularity.MINUTE,
     pb.GRANULARITY_HOUR: Granularity.HOUR,
     pb.GRANULARITY_DAY: Granularity.DAY,
@@ -52,7 +52,7 @@ def timeseries_from_pb(request: pb.QueryTimeseriesRequest, *, organization_id: s
     dimension = None
     if request.dimension:
         dimension = dimension_of(request.dimension, path="dimension", violations=violations)
-    granularity = _choice(request.granularity, _GRANULARITIES, "granularity", violations)
+    granularity = _choice(request.granularity, GRANULARITIES, "granularity", violations)
     if request.series_limit > MOST_SERIES:
         violations.append(Violation("series_limit", f"is {request.series_limit}; the limit is {MOST_SERIES}"))
     spec = TimeseriesSpec(
@@ -269,10 +269,11 @@ def _series_to_pb(series: Series, steps: Sequence[datetime], metrics: Sequence[M
 
 
 def _values_to_pb(metrics: Sequence[Metric], numbers: Sequence[Number]) -> list[pb.Value]:
-    return [_value_to_pb(metric, number) for metric, number in zip(metrics, numbers, strict=False)]
+    return [value_to_pb(metric, number) for metric, number in zip(metrics, numbers, strict=False)]
 
 
-def _value_to_pb(metric: Metric, number: Number) -> pb.Value:
+def value_to_pb(metric: Metric, number: Number) -> pb.Value:
+    """Write a number; nothing where there is none."""
     if number is None:
         return pb.Value()
     if metric.unit is Unit.COUNT:

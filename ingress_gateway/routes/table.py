@@ -30,7 +30,7 @@ from ingress_gateway.routes import (
     uploads,
     webhooks,
 )
-from ingress_gateway.routes.analytics import attribution, attribution_report, behavior, realtime, reports
+from ingress_gateway.routes.analytics import attribution, attribution_report, behavior, explain, realtime, reports
 
 _ANY: tuple[str, ...] = ()
 _READ = ("GET", "HEAD")
@@ -91,6 +91,7 @@ def routes() -> list[HttpRoute]:
         *_asked("journeys", behavior.journeys),
         *_asked("paths", behavior.paths),
         *_asked("attribution", attribution.attribution),
+        HttpRoute(("POST",), "/api/v1/analytics:explain", explain.explain_cell),
         HttpRoute(_READ, "/api/v1/attribution/models", attribution_report.models),
         HttpRoute(_READ, "/api/v1/attribution/settings", attribution_settings.get_settings),
         HttpRoute(("PUT",), "/api/v1/attribution/settings", attribution_settings.put_settings),

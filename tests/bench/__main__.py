@@ -11,7 +11,18 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tests.bench import freshness, memory, path, projection, redirects, rules, tracing, warehouse, whole_mesh
+from tests.bench import (
+    attribution,
+    freshness,
+    memory,
+    path,
+    projection,
+    redirects,
+    rules,
+    tracing,
+    warehouse,
+    whole_mesh,
+)
 from tests.bench.figure import Figure, table
 from tests.bench.machine import busy_share, facts
 from tests.bench.run import FULL, QUICK, ROOT, BenchError, Pace
@@ -28,6 +39,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "freshness": freshness.measure,
     "mesh": whole_mesh.measure,
     "warehouse": warehouse.measure,
+    "attribution": attribution.measure,
 }
 
 

@@ -131,7 +131,7 @@ def module(name: str, *arguments: str, **environment: str) -> tuple[Callable[[],
     """Return command and environment of one of our own modules as a process."""
     return (
         lambda: (sys.executable, "-m", name, *arguments),
-        {**inherited_environment(), "PYTHONPATH": str(ROOT), **environment},
+        {**inherited_environment(), "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}", **environment},
     )
 
 

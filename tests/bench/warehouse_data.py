@@ -129,7 +129,7 @@ def make(directory: Path, event_count: int) -> None:
     began = time.monotonic()
     dsn = dsn_of(directory)
     use_spool(dsn)
-    client = _migrated(dsn)
+    client = migrated(dsn)
     try:
         for organization_id, count in ((LARGE, event_count), (SMALL, SMALL_EVENT_COUNT)):
             for first in range(0, count, _CHUNK):
@@ -180,7 +180,7 @@ def ask(directory: Path, sql: str, round_count: int) -> list[float]:
         client.close()
 
 
-def _migrated(dsn: Dsn) -> "Client":
+def migrated(dsn: Dsn) -> "Client":
     setup = open_client(parse_dsn(f"chdb://{dsn.path}", default_database="default"))
     setup.command(f"CREATE DATABASE IF NOT EXISTS {dsn.database}")
     setup.close()

@@ -30,6 +30,7 @@ from tests.contract.attribution.memory_settings import MemoryModelSettingsStore
 from tests.contract.gateway_api.description import Description
 from tests.contract.gateway_api.fake_analytics import FakeAnalytics
 from tests.contract.gateway_api.fake_conversions import FakeConversions
+from tests.contract.gateway_api.fake_explain import FakeExplain
 from tests.contract.gateway_api.fake_identity import FakeIdentity
 from tests.contract.gateway_api.fake_journeys import FakeJourneys
 from tests.contract.gateway_api.fake_overlay import FakeOverlay
@@ -47,6 +48,7 @@ from tests.contract.gateway_api.fakes import (
     FakeWarden,
 )
 from trellis.analytics.v1.analytics_service_pb2_grpc import add_AnalyticsServiceServicer_to_server
+from trellis.analytics.v1.explain_service_pb2_grpc import add_ExplainServiceServicer_to_server
 from trellis.analytics.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
 from trellis.analytics.v1.overlay_service_pb2_grpc import add_OverlayServiceServicer_to_server
 from trellis.analytics.v1.projection_service_pb2_grpc import add_ProjectionServiceServicer_to_server
@@ -102,6 +104,7 @@ class Mesh:
     projection: FakeProjection
     analytics: FakeAnalytics
     journeys: FakeJourneys
+    explanations: FakeExplain
     identity: FakeIdentity
     servers: dict[str, GrpcServer]
     conversions: FakeConversions
@@ -164,6 +167,7 @@ async def running_mesh(
     attribution, warden, capture = FakeAttribution(), FakeWarden(), FakeCapture()
     projection, analytics, conversions = FakeProjection(), FakeAnalytics(), FakeConversions()
     journeys, partners, identity = FakeJourneys(), FakePartners(), FakeIdentity()
+    explanations = FakeExplain()
     overlay = FakeOverlay()
     webhooks = FakeWebhooks()
     furnish(attribution, warden, capture, projection, analytics, identity)
@@ -189,6 +193,7 @@ async def running_mesh(
         add_ProjectionServiceServicer_to_server(projection, server)
         add_OverlayServiceServicer_to_server(overlay, server)
         add_AnalyticsServiceServicer_to_server(reading or analytics, server)
+        add_ExplainServiceServicer_to_server(explanations, server)
         add_IdentityServiceServicer_to_server(identity, server)
 
     async with contextlib.AsyncExitStack() as stack:
@@ -216,6 +221,7 @@ async def running_mesh(
             projection,
             analytics,
             journeys,
+            explanations,
             identity,
             behind,
             conversions,

@@ -7,7 +7,7 @@ from svc_runtime.errors import Code, PermissionDeniedError
 from svc_runtime.interceptors import access_rule, check_access
 from svc_runtime.mesh_token import Caller, CallerKind
 from svc_runtime.scopes import SCOPES
-from trellis.analytics.v1 import journey_service_pb2
+from trellis.analytics.v1 import explain_service_pb2, journey_service_pb2
 from trellis.attribution.v1 import attribution_service_pb2, model_service_pb2
 from trellis.auth.v1 import auth_service_pb2
 from trellis.capture.v1 import capture_service_pb2
@@ -19,6 +19,7 @@ METHODS: list[MethodDescriptor] = [
         attribution_service_pb2,
         auth_service_pb2,
         capture_service_pb2,
+        explain_service_pb2,
         journey_service_pb2,
         model_service_pb2,
     )
