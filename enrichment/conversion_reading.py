@@ -3,7 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from enrichment.conversions import KEY_NAMES, ORDER_NAMES, REFUSED_MARKS, STATUS_NAMES, Happening, happening_of
+from enrichment.conversions import (
+    CLICK_OR_ORDER_NAMES,
+    KEY_NAMES,
+    ORDER_NAMES,
+    PLAIN_ORDER_NAMES,
+    REFUSED_MARKS,
+    STATUS_NAMES,
+    Happening,
+    happening_of,
+)
 from enrichment.money import Money, read_money
 from enrichment.parameters import Aliases, Found, Parameters
 from enrichment.status import Status, read_status
@@ -76,7 +85,7 @@ def read_conversion(
 def reading_of(sent: Sent, parameters: Parameters, aliases: Aliases, found: Mapping[str, Found]) -> ConversionReading:
     """Read what an event would say if it were a conversion."""
     is_postback = sent.route == POSTBACK
-    payout, order, status = found.get("payout"), found.get("transaction_id"), found.get("status")
+    payout, order, status = found.get("payout"), _order(parameters, aliases, found), found.get("status")
     named = found["currency"].value if "currency" in found else b""
     money = read_money(payout.value, named) if payout else _NO_AMOUNT
     value, currency, is_unread = amount_in(money, named)
@@ -104,6 +113,15 @@ def reading_of(sent: Sent, parameters: Parameters, aliases: Aliases, found: Mapp
         is_test=is_test,
         is_counted=read_as != Status.REJECTED and not is_test,
     )
+
+
+def _order(parameters: Parameters, aliases: Aliases, found: Mapping[str, Found]) -> Found | None:
+    """Return the order: beside what is one to everybody, what is the click to some is the click."""
+    order = found.get("transaction_id")
+    if order is None or order.name.lower() not in CLICK_OR_ORDER_NAMES:
+        return order
+    others = aliases.candidates(parameters, "transaction_id")
+    return next((other for other in others if other.name.lower() in PLAIN_ORDER_NAMES), order)
 
 
 def _status(told: Found | None, *, is_postback: bool) -> str:

@@ -48,6 +48,10 @@ WORDS: Mapping[str, Happening] = MappingProxyType(
 
 ORDER_NAMES = frozenset({b"order_id", b"orderid", b"invoice_id", b"invoiceid", b"transaction_id", b"txid"})
 """Parameters, in lower case, that make a conversion of an event that is no step: who sends one speaks of an order."""
+PLAIN_ORDER_NAMES = frozenset({b"order_id", b"orderid", b"oid", b"invoice_id", b"invoiceid", b"txid"})
+"""Parameters, in lower case, that name an order to everybody."""
+CLICK_OR_ORDER_NAMES = frozenset({b"transaction_id", b"tid"})
+"""Parameters, in lower case, that name the order to most, and the click to TUNE, Everflow and ClickBank."""
 KEY_NAMES = frozenset({b"event_id", b"action_id"})
 """Parameters, in lower case, that name an order in a postback and the event itself elsewhere."""
 STATUS_NAMES = frozenset({b"status", b"conv_status", b"cnv_status", b"conversion_status"})

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-ENRICHMENT_VERSION = 1
+ENRICHMENT_VERSION = 2
 """Rises with any change of rules or data that can change a derived value. Every derived row carries it."""
 
 CHANGES: Mapping[int, str] = MappingProxyType(
     {
         1: "User agents, bots, networks, channels, parameters, money, times, conversions, languages and bodies.",
+        2: "An order's own name goes before `transaction_id` and `tid`, which name the click to some networks.",
     }
 )
 """What each version changed."""

@@ -1,4 +1,4 @@
-"""Who may send conversions, as an organisation has it: `trellis up --demo`, partners, and a file, to the conversions."""
+"""Who may send conversions: `trellis up --demo`, partners, a file, and the conversions that come of them."""
 
 import signal
 import time
@@ -56,7 +56,7 @@ def test_a_partner_is_known_sends_a_conversion_and_is_ended(up: Up, api: Api) ->
 
     until(lambda: conversions_of(api, "partner_click_1"))
     (conversion,) = conversions_of(api, "partner_click_1")
-    assert conversion["order_id"] == "P-1"
+    assert (conversion["network"], conversion["order_id"]) == ("cj", "P-1")
     event = api.ok(f"/events/{conversion['conversion_id']}")
     assert (event["partner_id"], event["network"]) == (partner_id, "cj")
     assert token not in str(event)

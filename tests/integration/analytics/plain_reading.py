@@ -191,6 +191,12 @@ def _conversion(
     ):
         if candidate and candidate[:512] not in references:
             references.append(candidate[:512])
+    if order is not None and order.name.lower() in (b"transaction_id", b"tid"):
+        plain = (b"txid", b"order_id", b"orderid", b"oid", b"invoice_id", b"invoiceid")
+        for other in aliases.candidates(parameters, "transaction_id"):
+            if other.name.lower() in plain:
+                order = other
+                break
     is_key = order is not None and order.name.lower() in (b"event_id", b"action_id")
     return {
         "conversion_event": word,

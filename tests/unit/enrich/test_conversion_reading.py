@@ -78,9 +78,9 @@ def test_every_peers_postback_is_the_same_conversion(peer: str) -> None:
     assert reading is not None
     assert (reading.value, reading.currency) == (12_500_000, "USD")
     assert reading.status == "sale"
-    # `transaction_id` and `tid` are the click to some and the order to others: which, the look-up of the click says.
+    # `transaction_id` is the click to TUNE and Everflow, who name the order by another, and the order to others.
     assert CLICK in reading.references
-    assert reading.order_id == (CLICK if peer in ("TUNE", "Everflow") else b"ORD-1")
+    assert reading.order_id == b"ORD-1"
     assert reading.is_counted
 
 

@@ -27,7 +27,11 @@ from tests.unit.enrich import (
 )
 from tests.unit.enrich.people import PEOPLE
 
-FINGERPRINTS = {1: "68f4f7a7de167d4542fc37be38a42e83015b88c8d581e06a63e0c148e165a5f5"}
+FINGERPRINTS = {
+    1: "68f4f7a7de167d4542fc37be38a42e83015b88c8d581e06a63e0c148e165a5f5",
+    2: "68f4f7a7de167d4542fc37be38a42e83015b88c8d581e06a63e0c148e165a5f5",
+}
+"""The corpus has no postback in which both stand: `test_conversion_reading` has."""
 
 
 def outcomes() -> list[object]:
