@@ -3,10 +3,13 @@
 import asyncio
 from contextlib import AsyncExitStack
 
+from attribution_svc.campaign_numbers import RemoteNumbers
 from attribution_svc.caps import CapCounts
 from attribution_svc.conversion.assembly import keeping_conversions
 from attribution_svc.convert_explain import part_of
 from attribution_svc.credit_reports import CreditReports
+from attribution_svc.experiment_reports import ExperimentReports
+from attribution_svc.experiment_servicer import ExperimentServicer
 from attribution_svc.explain import ConversionExplainer
 from attribution_svc.journey_stream import JourneyStream
 from attribution_svc.model_servicer import ModelServicer
@@ -38,6 +41,8 @@ from trellis.attribution.v1 import (
     attribution_service_pb2_grpc,
     conversion_service_pb2,
     conversion_service_pb2_grpc,
+    experiment_service_pb2,
+    experiment_service_pb2_grpc,
     model_service_pb2,
     model_service_pb2_grpc,
     webhook_service_pb2,
@@ -48,6 +53,7 @@ SERVICE = "attribution_svc"
 SERVICE_NAMES = [
     attribution_service_pb2.DESCRIPTOR.services_by_name["AttributionService"].full_name,
     conversion_service_pb2.DESCRIPTOR.services_by_name["ConversionService"].full_name,
+    experiment_service_pb2.DESCRIPTOR.services_by_name["ExperimentService"].full_name,
     model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
     webhook_service_pb2.DESCRIPTOR.services_by_name["WebhookService"].full_name,
 ]
@@ -121,6 +127,9 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Attr
             )
         )
         server.add(lambda s: webhook_service_pb2_grpc.add_WebhookServiceServicer_to_server(webhooks, s))
+        numbers = RemoteNumbers(analytics, Credentials(mesh, SERVICE))
+        experiments = ExperimentServicer(ExperimentReports(store, numbers, clock=SystemClock()))
+        server.add(lambda s: experiment_service_pb2_grpc.add_ExperimentServiceServicer_to_server(experiments, s))
         await server.start(settings.listen)
         stack.push_async_callback(server.stop)
         # Watches never end by themselves: without this every drain would last its whole time.

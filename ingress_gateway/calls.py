@@ -34,6 +34,7 @@ from trellis.analytics.v1 import (
 from trellis.attribution.v1 import (
     attribution_service_pb2_grpc,
     conversion_service_pb2_grpc,
+    experiment_service_pb2_grpc,
     model_service_pb2_grpc,
     webhook_service_pb2_grpc,
 )
@@ -115,6 +116,11 @@ class ApiCall:
     def projection(self) -> "projection_service_pb2_grpc.ProjectionServiceAsyncStub":
         """What analytics_svc is told about its reading, for ``ask``."""
         return projection_service_pb2_grpc.ProjectionServiceStub(self.call.gateway.channels.analytics)
+
+    @property
+    def experiments(self) -> "experiment_service_pb2_grpc.ExperimentServiceAsyncStub":
+        """How the rules and destinations of campaigns do, for ``ask``."""
+        return experiment_service_pb2_grpc.ExperimentServiceStub(self.call.gateway.channels.attribution)
 
     @property
     def overlay(self) -> "overlay_service_pb2_grpc.OverlayServiceAsyncStub":

@@ -16,7 +16,12 @@ from trellis.analytics.v1 import (
     journey_service_pb2,
     projection_service_pb2,
 )
-from trellis.attribution.v1 import attribution_service_pb2, conversion_service_pb2, model_service_pb2
+from trellis.attribution.v1 import (
+    attribution_service_pb2,
+    conversion_service_pb2,
+    experiment_service_pb2,
+    model_service_pb2,
+)
 from trellis.auth.v1 import auth_service_pb2
 from trellis.capture.v1 import capture_service_pb2
 
@@ -29,6 +34,7 @@ _SERVICES = [
     for module in (
         analytics_service_pb2,
         attribution_service_pb2,
+        experiment_service_pb2,
         auth_service_pb2,
         capture_service_pb2,
         conversion_service_pb2,

@@ -54,13 +54,20 @@ def claim_given(given: Given, *, is_retroactive: bool = False) -> claim_pb2.Clai
 
 
 def _bound(member: Member, name: str) -> Timestamp | None:
+    return _moment(member, name, member.text(name))
+
+
+def moment_of(given: Given, name: str) -> Timestamp | None:
     """Read an instant, or a date, which is its first instant in UTC."""
-    text = member.text(name)
+    return _moment(given, name, given.text(name))
+
+
+def _moment(given: Given | Member, name: str, text: str | None) -> Timestamp | None:
     if not text:
         return None
     found = parse_instant(text) or _midnight(text)
     if found is None:
-        member.refuse(name, f"is {shown_value(text)}, must be a date or RFC 3339, for example 2026-11-03T10:00:00Z")
+        given.refuse(name, f"is {shown_value(text)}, must be a date or RFC 3339, for example 2026-11-03T10:00:00Z")
     return timestamp_of(found)
 
 

@@ -13,6 +13,7 @@ from ingress_gateway.routes import (
     docs,
     domains,
     events,
+    experiments,
     health,
     identity,
     keys,
@@ -55,6 +56,8 @@ def routes() -> list[HttpRoute]:
         HttpRoute(("POST",), "/api/v1/campaigns/{campaign_id}:preview", campaigns.preview_campaign),
         HttpRoute(("POST",), "/api/v1/campaigns/{campaign_id}:apply", campaigns.apply_campaign),
         HttpRoute(("POST",), "/api/v1/campaigns/{campaign_id}:explain", campaign_explain.explain_click),
+        HttpRoute(_READ, "/api/v1/campaigns/{campaign_id}/experiment", experiments.get_experiment),
+        HttpRoute(_READ, "/api/v1/campaigns/{campaign_id}/rules", experiments.get_rules),
         HttpRoute(_READ, "/api/v1/campaigns/{campaign_id}/versions", campaign_versions.list_versions),
         HttpRoute(_READ, "/api/v1/campaigns/{campaign_id}/versions/{version}", campaign_versions.get_version),
         HttpRoute(

@@ -30,6 +30,7 @@ from tests.contract.attribution.memory_settings import MemoryModelSettingsStore
 from tests.contract.gateway_api.description import Description
 from tests.contract.gateway_api.fake_analytics import FakeAnalytics
 from tests.contract.gateway_api.fake_conversions import FakeConversions
+from tests.contract.gateway_api.fake_experiments import FakeExperiments
 from tests.contract.gateway_api.fake_explain import FakeExplain
 from tests.contract.gateway_api.fake_identity import FakeIdentity
 from tests.contract.gateway_api.fake_journeys import FakeJourneys
@@ -54,6 +55,7 @@ from trellis.analytics.v1.overlay_service_pb2_grpc import add_OverlayServiceServ
 from trellis.analytics.v1.projection_service_pb2_grpc import add_ProjectionServiceServicer_to_server
 from trellis.attribution.v1.attribution_service_pb2_grpc import add_AttributionServiceServicer_to_server
 from trellis.attribution.v1.conversion_service_pb2_grpc import add_ConversionServiceServicer_to_server
+from trellis.attribution.v1.experiment_service_pb2_grpc import add_ExperimentServiceServicer_to_server
 from trellis.attribution.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 from trellis.attribution.v1.webhook_service_pb2_grpc import add_WebhookServiceServicer_to_server
 from trellis.auth.v1.auth_service_pb2_grpc import add_AuthServiceServicer_to_server
@@ -110,6 +112,7 @@ class Mesh:
     conversions: FakeConversions
     partners: FakePartners
     overlay: FakeOverlay
+    experiments: FakeExperiments
     webhooks: FakeWebhooks
 
     async def until_shipped(self) -> None:
@@ -168,7 +171,7 @@ async def running_mesh(
     projection, analytics, conversions = FakeProjection(), FakeAnalytics(), FakeConversions()
     journeys, partners, identity = FakeJourneys(), FakePartners(), FakeIdentity()
     explanations = FakeExplain()
-    overlay = FakeOverlay()
+    overlay, experiments = FakeOverlay(), FakeExperiments(attribution)
     webhooks = FakeWebhooks()
     furnish(attribution, warden, capture, projection, analytics, identity)
 
@@ -181,6 +184,7 @@ async def running_mesh(
 
     def serve_attribution(server: Any) -> None:
         add_AttributionServiceServicer_to_server(attribution, server)
+        add_ExperimentServiceServicer_to_server(experiments, server)
         add_ConversionServiceServicer_to_server(conversions, server)
         add_WebhookServiceServicer_to_server(webhooks, server)
         add_ModelServiceServicer_to_server(models, server)
@@ -227,6 +231,7 @@ async def running_mesh(
             conversions,
             partners,
             overlay,
+            experiments,
             webhooks,
         )
 
