@@ -23,6 +23,7 @@ from tests.bench import (
     warehouse,
     whole_mesh,
 )
+from tests.bench import freshness, memory, path, postbacks, projection, redirects, rules, tracing, warehouse, whole_mesh
 from tests.bench.figure import Figure, table
 from tests.bench.machine import busy_share, facts
 from tests.bench.run import FULL, QUICK, ROOT, BenchError, Pace
@@ -38,6 +39,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "projection": projection.measure,
     "freshness": freshness.measure,
     "mesh": whole_mesh.measure,
+    "postbacks": postbacks.measure,
     "warehouse": warehouse.measure,
     "attribution": attribution.measure,
 }

@@ -37,6 +37,8 @@ class Plan:
     """What each answer must have."""
     location: str = ""
     """How each answer's Location must begin."""
+    body: str = ""
+    """What each answer's body is."""
     connection_count: int = 64
     """Open at a time; in an open loop the most."""
     seconds: float = 3.0
@@ -93,6 +95,7 @@ class Generator:
         self._requests = [text.encode("latin-1") for text in plan.requests]
         self._next_request = 0
         self._start_of_answer = f"HTTP/1.1 {plan.status} ".encode()
+        self._end = _END + plan.body.encode()
         self._location = f"\r\nLocation: {plan.location}".encode() if plan.location else b""
         self._epoll = select.epoll()
         self._connections: dict[int, _Connection] = {}
@@ -258,7 +261,7 @@ class Generator:
             return None
         if connection.received:
             data = connection.received + data
-        if not data.endswith(_END):
+        if not data.endswith(self._end):
             connection.received = data
             return None
         connection.received = b""
