@@ -16,6 +16,7 @@ from tests.bench import (
     freshness,
     memory,
     path,
+    postbacks,
     projection,
     redirects,
     rules,
@@ -23,7 +24,6 @@ from tests.bench import (
     warehouse,
     whole_mesh,
 )
-from tests.bench import freshness, memory, path, postbacks, projection, redirects, rules, tracing, warehouse, whole_mesh
 from tests.bench.figure import Figure, table
 from tests.bench.machine import busy_share, facts
 from tests.bench.run import FULL, QUICK, ROOT, BenchError, Pace
