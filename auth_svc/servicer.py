@@ -6,19 +6,16 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from opentelemetry import trace
-
 from auth_svc import convert, metrics
 from auth_svc.administer import Administration
+from auth_svc.callers import Callers
 from auth_svc.directory import Directory
 from auth_svc.directory_update import DirectoryUpdate
 from auth_svc.issue import KeyIssuer
-from auth_svc.principal import Principal
 from auth_svc.store import WardenStore
 from auth_svc.validate import KeyChecker
 from svc_runtime.clock import Clock
-from svc_runtime.errors import PermissionDeniedError, UnavailableError
-from svc_runtime.interceptors import ServicerContext, current_caller
+from svc_runtime.interceptors import ServicerContext
 from svc_runtime.logs import get_logger
 from svc_runtime.paging import PageTokens, check_page_size
 from trellis.auth.v1 import auth_service_pb2 as pb
@@ -44,6 +41,7 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
     ) -> None:
         self._store = store
         self._directory = directory
+        self._callers = Callers(directory)
         self._checker = checker
         self._issuer = issuer
         self._administration = administration
@@ -84,8 +82,10 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
         self, request: pb.CreateOrganizationRequest, context: ServicerContext
     ) -> pb.CreateOrganizationResponse:
         """Create an organisation."""
-        made = await self._administration.create_organization(self._principal(), request.organization_id, request.name)
-        await self._has_acted("organization.create")
+        made = await self._administration.create_organization(
+            self._callers.principal(), request.organization_id, request.name
+        )
+        await self._callers.has_acted("organization.create")
         return pb.CreateOrganizationResponse(organization=convert.organization_to_pb(made))
 
     async def GetOrganization(
@@ -113,23 +113,23 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
         name = request.name if request.HasField("name") else None
         status = convert.status_from_pb(request)
         changed = await self._administration.update_organization(
-            self._principal(), request.organization_id, name, status
+            self._callers.principal(), request.organization_id, name, status
         )
-        await self._has_acted("organization.update")
+        await self._callers.has_acted("organization.update")
         return pb.UpdateOrganizationResponse(organization=convert.organization_to_pb(changed))
 
     # For an organisation
 
     async def CreateKey(self, request: pb.CreateKeyRequest, context: ServicerContext) -> pb.CreateKeyResponse:
         """Create a key and show it this once."""
-        issued = await self._issuer.create(self._principal(), convert.key_wanted_from_pb(request))
-        await self._has_acted("key.create")
+        issued = await self._issuer.create(self._callers.principal(), convert.key_wanted_from_pb(request))
+        await self._callers.has_acted("key.create")
         return pb.CreateKeyResponse(key=convert.key_to_pb(issued.key), secret=issued.secret)
 
     async def ListKeys(self, request: pb.ListKeysRequest, context: ServicerContext) -> pb.ListKeysResponse:
         """List keys, newest first."""
         size = check_page_size(request.page_size)
-        organization_id = self._principal().organization_id
+        organization_id = self._callers.principal().organization_id
         scope = ("keys", organization_id)
         place = self._page_tokens.open(request.page_token, *scope)
         found = await self._store.list_keys(
@@ -143,28 +143,28 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
 
     async def RotateKey(self, request: pb.RotateKeyRequest, context: ServicerContext) -> pb.RotateKeyResponse:
         """Let a new key take over, and show it this once."""
-        renewed = await self._issuer.rotate(self._principal(), request.key_id, convert.overlap_from_pb(request))
-        await self._has_acted("key.rotate")
+        renewed = await self._issuer.rotate(self._callers.principal(), request.key_id, convert.overlap_from_pb(request))
+        await self._callers.has_acted("key.rotate")
         return pb.RotateKeyResponse(
             key=convert.key_to_pb(renewed.key), secret=renewed.secret, old_key=convert.key_to_pb(renewed.old)
         )
 
     async def RevokeKey(self, request: pb.RevokeKeyRequest, context: ServicerContext) -> pb.RevokeKeyResponse:
         """Revoke a key."""
-        revoked = await self._issuer.revoke(self._principal(), request.key_id)
-        await self._has_acted("key.revoke")
+        revoked = await self._issuer.revoke(self._callers.principal(), request.key_id)
+        await self._callers.has_acted("key.revoke")
         return pb.RevokeKeyResponse(key=convert.key_to_pb(revoked))
 
     async def AddDomain(self, request: pb.AddDomainRequest, context: ServicerContext) -> pb.AddDomainResponse:
         """Give a host to the organisation."""
-        added = await self._administration.add_domain(self._principal(), request.host)
-        await self._has_acted("domain.add")
+        added = await self._administration.add_domain(self._callers.principal(), request.host)
+        await self._callers.has_acted("domain.add")
         return pb.AddDomainResponse(domain=convert.domain_to_pb(added))
 
     async def ListDomains(self, request: pb.ListDomainsRequest, context: ServicerContext) -> pb.ListDomainsResponse:
         """List tracking domains by host."""
         size = check_page_size(request.page_size)
-        organization_id = self._principal().organization_id
+        organization_id = self._callers.principal().organization_id
         scope = ("domains", organization_id)
         place = self._page_tokens.open(request.page_token, *scope)
         found = await self._store.list_domains(organization_id, after=place[0] if place else "", limit=size + 1)
@@ -173,19 +173,19 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
 
     async def RemoveDomain(self, request: pb.RemoveDomainRequest, context: ServicerContext) -> pb.RemoveDomainResponse:
         """Take a host away."""
-        await self._administration.remove_domain(self._principal(), request.host)
-        await self._has_acted("domain.remove")
+        await self._administration.remove_domain(self._callers.principal(), request.host)
+        await self._callers.has_acted("domain.remove")
         return pb.RemoveDomainResponse()
 
     async def CreateRole(self, request: pb.CreateRoleRequest, context: ServicerContext) -> pb.CreateRoleResponse:
         """Create a role."""
-        role = await self._administration.create_role(self._principal(), request.name, tuple(request.scopes))
-        await self._has_acted("role.create")
+        role = await self._administration.create_role(self._callers.principal(), request.name, tuple(request.scopes))
+        await self._callers.has_acted("role.create")
         return pb.CreateRoleResponse(role=convert.role_to_pb(role))
 
     async def ListRoles(self, request: pb.ListRolesRequest, context: ServicerContext) -> pb.ListRolesResponse:
         """List roles, the built-in ones first."""
-        roles = await self._administration.list_roles(self._principal())
+        roles = await self._administration.list_roles(self._callers.principal())
         return pb.ListRolesResponse(roles=map(convert.role_to_pb, roles))
 
     async def ListAuditEntries(
@@ -193,7 +193,7 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
     ) -> pb.ListAuditEntriesResponse:
         """List administrative acts, newest first."""
         size = check_page_size(request.page_size)
-        principal = self._principal()
+        principal = self._callers.principal()
         scope = ("audit", principal.organization_id)
         place = self._page_tokens.open(request.page_token, *scope)
         found = await self._administration.list_audit_entries(
@@ -201,20 +201,6 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
         )
         items, token = self._cut(found, size, scope, lambda last: [last.entry_id])
         return pb.ListAuditEntriesResponse(entries=map(convert.audit_entry_to_pb, items), next_page_token=token)
-
-    def _principal(self) -> Principal:
-        caller = current_caller()
-        context = trace.get_current_span().get_span_context()
-        principal = convert.principal_from(caller, format(context.trace_id, "032x") if context.is_valid else "")
-        if not principal.is_operator and self._directory.is_suspended(principal.organization_id):
-            raise PermissionDeniedError("the organisation is suspended", reason="ORGANIZATION_SUSPENDED")
-        return principal
-
-    async def _has_acted(self, action: str) -> None:
-        """Let this replica know at once what others learn by notification."""
-        metrics.acts.add(1, {"action": action})
-        with contextlib.suppress(UnavailableError):
-            await self._directory.catch_up()
 
     def _shared_snapshot(self, update: DirectoryUpdate) -> pb.WatchKeysResponse:
         # After a restart every gateway worker asks at once, and a large snapshot takes a while to make.

@@ -206,6 +206,12 @@ async def test_a_signed_query_is_taken(worker: Worker) -> None:
     assert (await worker.event()).external_click_id == b"fb_1"
 
 
+async def test_a_token_may_stand_in_the_query_beside_a_signed_body(worker: Worker) -> None:
+    response = await send(worker, f"/postback?token={SIGNING_TOKEN}", JSON, *signed(SALE, name="beside"), body=SALE)
+    assert response.status == 200
+    assert (await worker.event()).partner_id == "ptr_signing"
+
+
 async def test_one_of_several_signatures_is_enough(worker: Worker) -> None:
     headers = signed(SALE)
     headers[2] = headers[2].replace("v1,", "v1a,xyz v1,AAAA v1,")
@@ -234,6 +240,7 @@ WRONG: dict[str, tuple[str, Callable[[], list[str]], bytes, str]] = {
     "no id": ("", lambda: ["webhook-id: a b", *signed(SALE)[1:]], SALE, "webhook-id"),
     "no time": ("", lambda: ["webhook-timestamp: now", *signed(SALE)[::2]], SALE, "Unix seconds"),
     "a query beside the body": ("?payout=99", lambda: signed(SALE), SALE, "only the body is signed"),
+    "a token in the place of a click": (f"?click_id={SIGNING_TOKEN}", lambda: signed(SALE), SALE, "only the body is"),
     "another query": ("?click_id=2", lambda: signed(b"click_id=1"), b"", "no webhook-signature is that"),
 }
 
