@@ -2,11 +2,15 @@
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
 
 import grpc
 
+from analytics_svc.claim_preview import ClaimPreviews
+from analytics_svc.claims import ClaimRegistry, ClaimsInForce, ClaimWork
+from analytics_svc.event_claims import EventOwners
 from analytics_svc.identity.decisions import Decisions
 from analytics_svc.identity.end import EndHasher
 from analytics_svc.identity.history import make_history
@@ -22,9 +26,11 @@ from analytics_svc.raw import CaptureEvents
 from analytics_svc.rebuild import Rederivation
 from analytics_svc.retention import Retentions
 from analytics_svc.servicer.identity import IdentityServicer
+from analytics_svc.servicer.overlays import OverlayServicer
 from analytics_svc.servicer.projection import ProjectionServicer
 from analytics_svc.settings import AnalyticsSettings
-from analytics_svc.store import MappingStore, ReadingReader
+from analytics_svc.store import ClaimStore, MappingStore, ReadingReader
+from analytics_svc.store.claiming import ClickHouseClaimHistory, connect_claims
 from analytics_svc.store.clickhouse import ClickHouseReadingStore
 from analytics_svc.store.connect import connect
 from analytics_svc.store.edges import ClickHouseEdges
@@ -32,6 +38,8 @@ from analytics_svc.store.identity import ClickHouseDecisionStore
 from analytics_svc.store.making import open_makers
 from analytics_svc.store.operations import ClickHouseOperationStore
 from analytics_svc.store.projection import ClickHouseProjection
+from analytics_svc.store.verdicts import ClickHouseVerdictStore
+from analytics_svc.verdicts import Verdicts
 from svc_runtime.clock import Clock
 from svc_runtime.grpc_client import Credentials
 from svc_runtime.paging import PageTokens
@@ -49,13 +57,15 @@ async def projecting(
     enricher: Enricher,
     mapping_store: MappingStore,
     in_force: MappingsInForce,
+    claim_store: ClaimStore,
+    claims_in_force: ClaimsInForce,
     capture_channel: grpc.aio.Channel,
     credentials: Credentials,
     page_tokens: PageTokens,
     clock: Clock,
     watermark: Callable[[], datetime | None],
     hasher: EndHasher | None = None,
-) -> AsyncIterator[ProjectionServicer]:
+) -> AsyncIterator[tuple[ProjectionServicer, OverlayServicer]]:
     """Do operations for the time of the block, those first that a process before left; gives the RPCs."""
     async with contextlib.AsyncExitStack() as stack:
         clickhouse = connect(settings.dsn)
@@ -80,8 +90,30 @@ async def projecting(
                 await in_force.activate(_change(operation), now=clock.now())
             await engine.run(operation_id)
 
-        await stack.enter_async_context(running("operations", keep_running("operations", lambda: operations.run(work))))
-        yield ProjectionServicer(
+        claim_clickhouse = connect_claims(settings.dsn)
+        stack.push_async_callback(claim_clickhouse.close)
+        claim_work = ClaimWork(
+            claim_store,
+            claims_in_force,
+            ClickHouseClaimHistory(claim_clickhouse),
+            projection,
+            operations,
+            writing=store.writing,
+            clock=clock,
+        )
+        for name, does, kinds in (
+            ("operations", work, (Kind.REBUILD, Kind.MAPPING)),
+            ("claims", claim_work.run, (Kind.CLAIM,)),
+        ):
+            lane = keep_running(name, functools.partial(operations.run, does, kinds))
+            await stack.enter_async_context(running(name, lane))
+        overlays = OverlayServicer(
+            ClaimRegistry(claim_store, operations, clock=clock),
+            ClaimPreviews(reader, claims_in_force.current, watermark=watermark),
+            EventOwners(reader),
+            Verdicts(ClickHouseVerdictStore(claim_clickhouse), writing=store.writing),
+        )
+        projecting_servicer = ProjectionServicer(
             operations,
             projection,
             retentions,
@@ -90,6 +122,7 @@ async def projecting(
             ),
             watermark=watermark,
         )
+        yield projecting_servicer, overlays
 
 
 @contextlib.asynccontextmanager

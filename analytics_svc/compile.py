@@ -30,6 +30,7 @@ _TABLES = {
     Source.UNIQUE_HOUR: "rollup_unique",
     Source.MINUTE: "rollup_minute",
 }
+_SUMMED = frozenset({Source.DAY, Source.MINUTE})
 _GRAINS = {Source.UNIQUE_DAY: "day", Source.UNIQUE_HOUR: "hour"}
 _HAS_DIMENSION = frozenset({Source.DAY, Source.UNIQUE_DAY, Source.UNIQUE_HOUR})
 _MONEY = MEASURES["revenue"], MEASURES["conversions"]
@@ -105,9 +106,9 @@ def compile_currencies(part: Slice) -> Compiled:
 def compile_campaign_days(organization_id: str, campaign_id: str) -> Statement:
     """Compile the question when a campaign has events: the first and the last UTC day, and how many days have some."""
     sql = (
-        "SELECT min(day), max(day), count()\nFROM rollup_day\n"
+        "SELECT min(day), max(day), count()\nFROM (\nSELECT day FROM rollup_day\n"  # noqa: S608 - our own text
         f"PREWHERE organization_id = {{{ORGANIZATION}:String}} AND dimension = 'campaign_id'\n"
-        "WHERE value = {campaign:String}"
+        "WHERE value = {campaign:String}\nGROUP BY day HAVING sum(events) != 0\n)"
     )
     return Statement(sql, {ORGANIZATION: organization_id, "campaign": campaign_id})
 
@@ -116,9 +117,9 @@ def compile_campaign_minutes(organization_id: str, campaign_id: str, days: tuple
     """Compile the question for the first and the last minute, as Unix seconds, of a campaign on these UTC days."""
     day = "toDate(minute, 'UTC')"
     sql = (
-        "SELECT toUnixTimestamp(min(minute)), toUnixTimestamp(max(minute))\nFROM rollup_minute\n"
+        "SELECT toUnixTimestamp(min(minute)), toUnixTimestamp(max(minute))\nFROM (\nSELECT minute FROM rollup_minute\n"  # noqa: S608 - our own text
         f"PREWHERE organization_id = {{{ORGANIZATION}:String}} AND {day} IN ({{first:Date}}, {{last:Date}})\n"
-        "WHERE campaign_id = {campaign:String}"
+        "WHERE campaign_id = {campaign:String}\nGROUP BY minute HAVING sum(events) != 0\n)"
     )
     return Statement(sql, {ORGANIZATION: organization_id, "campaign": campaign_id, "first": days[0], "last": days[1]})
 
@@ -155,20 +156,22 @@ class _Compiler:
     def currencies(self, at: int, part: Part) -> str:
         """Return the SELECT of the currencies of one part of the plan."""
         if part.source is Source.EVENTS:
+            earning = "(is_conversion = 1 OR is_adjustment = 1)"
             columns = (
-                "if(is_conversion = 1 AND isNotNull(value), currency, '') AS revenue_currency,"
+                f"if({earning} AND isNotNull(value), currency, '') AS revenue_currency,"
                 " if(isNotNull(cost), events.cost_currency, '') AS cost_currency,"
                 " countIf(is_conversion = 1) AS conversions,"
-                " ifNull(sumIf(value, is_conversion = 1), 0) AS revenue, count() AS events"
+                f" ifNull(sumIf(value, {earning}), 0) AS revenue, count() AS events"
             )
-            only = " AND (is_conversion = 1 OR isNotNull(cost))"
+            only = f" AND ({earning} OR isNotNull(cost))"
         else:
             columns = (
                 "currency AS revenue_currency, cost_currency,"
                 " sum(r.conversions) AS conversions, sum(r.revenue) AS revenue, sum(r.events) AS events"
             )
             only = ""
-        return f"SELECT {columns}\n{self._from(at, part)}{only}\nGROUP BY revenue_currency, cost_currency"
+        having = "" if part.source is Source.EVENTS else "\nHAVING sum(r.events) != 0"
+        return f"SELECT {columns}\n{self._from(at, part)}{only}\nGROUP BY revenue_currency, cost_currency{having}"
 
     def _key_names(self) -> list[str]:
         names = [f"d{at}" for at in range(len(self._question.dimensions))]
@@ -192,7 +195,9 @@ class _Compiler:
         names = self._key_names()
         if not names:
             return []
-        return [f"GROUP BY {', '.join(names)}" + (" WITH ROLLUP" if self._question.steps else "")]
+        grouping = f"GROUP BY {', '.join(names)}" + (" WITH ROLLUP" if self._question.steps else "")
+        parts = self._plan.parts
+        return [grouping + (_left(parts[0]) if len(parts) == 1 else "")]
 
     def _ordering(self) -> list[str]:
         order = self._question.order
@@ -212,7 +217,7 @@ class _Compiler:
         columns = [f"{expression} AS {name}" for expression, name in self._keys(part)]
         columns += [f"{self._state(one, part)} AS p_{one.name}" for one in every]
         names = self._key_names()
-        grouping = f"\nGROUP BY {', '.join(names)}" if names else ""
+        grouping = f"\nGROUP BY {', '.join(names)}{_left(part)}" if names else ""
         return "SELECT\n    " + ",\n    ".join(columns) + f"\n{self._from(at, part)}{grouping}"
 
     def _dimension(self, place: int, dimension: Dimension, part: Part) -> str:
@@ -328,6 +333,11 @@ class _Compiler:
         arrays = ", ".join(f"{{only_{place}:Array(String)}}" for place in range(len(texts)))
         strings = ", ".join(f"toString({text})" for text in texts)
         return f" AND ({strings}) IN (SELECT arrayJoin(arrayZip({arrays})))"
+
+
+def _left(part: Part) -> str:
+    """Return what leaves out keys from which every event was moved to another one: their sums are 0."""
+    return "\nHAVING sum(r.events) != 0" if part.source in _SUMMED else ""
 
 
 def _at_source(dimension: Dimension, part: Part) -> Dimension:

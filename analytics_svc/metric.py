@@ -79,7 +79,7 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
                 "revenue",
                 "sum",
                 "value",
-                f"is_conversion = 1 AND {_IN_CURRENCY}",
+                f"(is_conversion = 1 OR is_adjustment = 1) AND {_IN_CURRENCY}",
                 "revenue",
                 _IN_CURRENCY,
             ),
@@ -155,7 +155,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             ),
             Metric(
                 "revenue",
-                "Values of the conversions that count, in the report's currency.",
+                "Values of the conversions that count, with what was added or taken back later, in the report's "
+                "currency.",
                 Unit.MONEY,
                 ("revenue",),
                 "m_revenue",

@@ -15,6 +15,8 @@ class Kind(enum.StrEnum):
     """The operator has a reading made again."""
     MAPPING = "mapping"
     """An organisation has its own made again by another mapping."""
+    CLAIM = "claim"
+    """Another version of a campaign's claim, or none, is to hold."""
 
 
 class State(enum.StrEnum):
@@ -51,6 +53,13 @@ class Operation:
     mapping_id: str = ""
     mapping_version: int = 0
     """0: none holds any more."""
+    campaign_id: str = ""
+    claim_version: int = 0
+    """0: none holds any more."""
+    previous_version: int = 0
+    """The one that held before."""
+    is_new_claim: bool = False
+    """The version is applied: which events it may have is found out first."""
     span_start: datetime | None = None
     """Only months with events received at or after this instant."""
     span_end: datetime | None = None

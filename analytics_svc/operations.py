@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import secrets
 import string
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -59,7 +59,7 @@ class Operations:
         self._clock = clock
         self._mint_id = mint_id
         self._one_at_a_time = asyncio.Lock()
-        self._has_news = asyncio.Event()
+        self._lanes: list[asyncio.Event] = []
         self._being_made: dict[str, int] = {}
         self._is_leaving = asyncio.Event()
 
@@ -75,7 +75,7 @@ class Operations:
             if (other := await self._other(organization_id)) is not None:
                 raise FailedPreconditionError(f"operation {other.operation_id} changes the reading; wait, or cancel it")
             await self._store.put(operation)
-        self._has_news.set()
+        self._tell_lanes()
         return operation
 
     async def check_free(self, organization_id: str) -> None:
@@ -106,9 +106,49 @@ class Operations:
                 await activate()
             except BaseException:
                 # Whether it holds by now is not known: what is there is made to agree with whatever does.
-                self._has_news.set()
+                self._tell_lanes()
                 raise
-        self._has_news.set()
+        self._tell_lanes()
+        return operation
+
+    async def start_claim(
+        self,
+        organization_id: str,
+        campaign_id: str,
+        version: int,
+        *,
+        previous_version: int,
+        is_new_claim: bool,
+        actor: str,
+    ) -> Operation:
+        """Begin to let another version of a claim hold, 0 for none. Raise as ``check_free`` does, UnavailableError."""
+        operation = replace(
+            self._new(Kind.CLAIM, organization_id, actor),
+            campaign_id=campaign_id,
+            claim_version=version,
+            previous_version=previous_version,
+            is_new_claim=is_new_claim,
+            is_planned=not is_new_claim,
+        )
+        async with self._one_at_a_time:
+            await self.check_free(organization_id)
+            await self._store.put(operation)
+        self._tell_lanes()
+        return operation
+
+    async def last_of_claim(self, organization_id: str, campaign_id: str, version: int) -> Operation | None:
+        """Return the last operation by which a version of a claim was to hold. Raise UnavailableError."""
+        found = await self._store.last_of_claim(organization_id, campaign_id, version)
+        return self._live(found) if found else None
+
+    async def cancel_claim(self, operation_id: str) -> Operation:
+        """Let a claim's operation be taken back; return it. Raise NotFoundError, FailedPreconditionError (over)."""
+        async with self._one_at_a_time:
+            operation = await self.read(operation_id)
+            if operation.state.is_over:
+                raise FailedPreconditionError(f"operation {operation.operation_id} is over: {operation.state}")
+            operation = replace(operation, state=State.CANCELLING)
+            await self._store.put(operation)
         return operation
 
     async def cancel(self, operation_id: str) -> Operation:
@@ -224,17 +264,29 @@ class Operations:
 
     def tell(self, operation_id: str, being_made: int) -> None:
         """Say how many events, beside those of the months that are done, are made by now."""
-        self._being_made = {operation_id: being_made}
+        self._being_made[operation_id] = being_made
 
-    async def run(self, work: Work) -> None:
-        """Do what waits, the oldest first, for ever. Raise UnavailableError while the store does not work."""
-        while True:
-            self._has_news.clear()
-            waiting = await self._store.open()
-            if waiting:
-                await self._do(waiting[0].operation_id, work)
-            else:
-                await self._has_news.wait()
+    async def run(self, work: Work, kinds: Collection[Kind] = tuple(Kind)) -> None:
+        """Do what waits of these kinds, the oldest first, for ever. Raise UnavailableError while the store is away.
+
+        Two operations of one organisation are never open at once, so kinds may be done beside each other.
+        """
+        has_news = asyncio.Event()
+        self._lanes.append(has_news)
+        try:
+            while True:
+                has_news.clear()
+                waiting = [operation for operation in await self._store.open() if operation.kind in kinds]
+                if waiting:
+                    await self._do(waiting[0].operation_id, work)
+                else:
+                    await has_news.wait()
+        finally:
+            self._lanes.remove(has_news)
+
+    def _tell_lanes(self) -> None:
+        for has_news in self._lanes:
+            has_news.set()
 
     async def _do(self, operation_id: str, work: Work) -> None:
         """Do one, again and again while stores or services are not there and it may get on."""
@@ -281,6 +333,8 @@ class Operations:
             _log.exception("an operation failed", operation_id=operation_id)
             return State.FAILED, "an unexpected error; its details are in the log"
         operation = await self.read(operation_id)
+        if operation.state.is_over:
+            return operation.state, ""
         is_done = operation.is_planned and not operation.months_left()
         return (State.SUCCEEDED if is_done else State.CANCELLED), ""
 
@@ -295,5 +349,5 @@ class Operations:
                 end_time=now.replace(microsecond=now.microsecond // 1000 * 1000),
             ),
         )
-        self._being_made = {}
+        self._being_made.pop(operation_id, None)
         _log.info("an operation is over", operation_id=operation_id, state=str(state), error=error)

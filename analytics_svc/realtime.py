@@ -170,7 +170,10 @@ def _top_sql(query: RealtimeQuery, dimension: str) -> str:
     return f"""(
 SELECT '{dimension}', {DIMENSIONS[dimension].expression} AS item, countIf(event_type = 'click') AS clicks,
     countIf(is_conversion = 1) AS conversions,
-    sumIf(toDecimal128(ifNull(value, 0), 6), is_conversion = 1 AND currency = {{currency:String}})
+    sumIf(
+        toDecimal128(ifNull(value, 0), 6),
+        (is_conversion = 1 OR is_adjustment = 1) AND currency = {{currency:String}}
+    )
 FROM events
 PREWHERE organization_id = {{{ORGANIZATION}:String}}
     AND event_time >= fromUnixTimestamp({{start:Int64}}) AND event_time < fromUnixTimestamp({{end:Int64}})

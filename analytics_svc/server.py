@@ -11,6 +11,7 @@ from analytics_svc.behavior.candidates import ConversionCandidates
 from analytics_svc.behavior.exports import JourneyExports
 from analytics_svc.behavior.questions import BehaviorQuestions
 from analytics_svc.cache import ResultCache, Results
+from analytics_svc.claims import ClaimsInForce
 from analytics_svc.expiry import Expiry
 from analytics_svc.explain_cell import CellExplainer
 from analytics_svc.follow import Follower
@@ -31,6 +32,7 @@ from analytics_svc.settings import AnalyticsSettings
 from analytics_svc.sql_guard import QueryLimits, tenant_schema
 from analytics_svc.store.cache_memory import MemoryResultCache
 from analytics_svc.store.cache_redis import RedisResultCache
+from analytics_svc.store.claims import ClickHouseClaimStore
 from analytics_svc.store.clickhouse import ClickHouseReadingStore
 from analytics_svc.store.connect import connect
 from analytics_svc.store.expiry import ClickHouseExpiry
@@ -56,6 +58,7 @@ from trellis.analytics.v1 import (
     identity_service_pb2,
     journey_service_pb2,
     link_service_pb2,
+    overlay_service_pb2,
     projection_service_pb2,
 )
 from trellis.analytics.v1 import analytics_service_pb2_grpc as pb_grpc
@@ -63,6 +66,7 @@ from trellis.analytics.v1 import explain_service_pb2_grpc as explain_grpc
 from trellis.analytics.v1 import identity_service_pb2_grpc as identity_grpc
 from trellis.analytics.v1 import journey_service_pb2_grpc as journey_grpc
 from trellis.analytics.v1 import link_service_pb2_grpc as link_grpc
+from trellis.analytics.v1 import overlay_service_pb2_grpc as overlay_grpc
 from trellis.analytics.v1 import projection_service_pb2_grpc as projection_grpc
 
 SERVICE = "analytics_svc"
@@ -72,6 +76,7 @@ JOURNEY_SERVICE = journey_service_pb2.DESCRIPTOR.services_by_name["JourneyServic
 PROJECTION_SERVICE = projection_service_pb2.DESCRIPTOR.services_by_name["ProjectionService"].full_name
 LINK_SERVICE = link_service_pb2.DESCRIPTOR.services_by_name["LinkService"].full_name
 IDENTITY_SERVICE = identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"].full_name
+OVERLAY_SERVICE = overlay_service_pb2.DESCRIPTOR.services_by_name["OverlayService"].full_name
 _GEOIP_SECONDS = 30.0
 _log = get_logger(__name__)
 
@@ -92,8 +97,10 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Anal
         await stack.enter_async_context(running("GeoIP files", _refresh(enricher)))
         mapping_store = _open_mappings(stack, settings.dsn)
         in_force = MappingsInForce(mapping_store)
+        claim_store = _open_claims(stack, settings.dsn)
+        claims = ClaimsInForce(claim_store)
         hasher = EndHasher((settings.identity_secret or mesh.mesh_secret).get_secret_value().encode())
-        store = await _open_store(stack, settings.dsn, enricher, in_force, hasher)
+        store = await _open_store(stack, settings.dsn, enricher, in_force, claims, hasher)
         channel = await stack.enter_async_context(open_channel(mesh, settings.capture_target))
         follower = Follower(
             channel,
@@ -141,7 +148,7 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Anal
             page_tokens=page_tokens,
             clock=SystemClock(),
         )
-        projection = await stack.enter_async_context(
+        projection, overlays = await stack.enter_async_context(
             projecting(
                 settings,
                 store=store,
@@ -149,6 +156,8 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Anal
                 enricher=enricher,
                 mapping_store=mapping_store,
                 in_force=in_force,
+                claim_store=claim_store,
+                claims_in_force=claims,
                 capture_channel=channel,
                 credentials=Credentials(mesh, SERVICE),
                 page_tokens=page_tokens,
@@ -171,12 +180,14 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Anal
             PROJECTION_SERVICE,
             LINK_SERVICE,
             IDENTITY_SERVICE,
+            OVERLAY_SERVICE,
         ]
         server = GrpcServer(mesh, service_names=names, validate_key=validate_key)
         server.add(lambda s: pb_grpc.add_AnalyticsServiceServicer_to_server(servicer, s))
         server.add(lambda s: explain_grpc.add_ExplainServiceServicer_to_server(explanations, s))
         server.add(lambda s: journey_grpc.add_JourneyServiceServicer_to_server(journeys, s))
         server.add(lambda s: projection_grpc.add_ProjectionServiceServicer_to_server(projection, s))
+        server.add(lambda s: overlay_grpc.add_OverlayServiceServicer_to_server(overlays, s))
         server.add(lambda s: link_grpc.add_LinkServiceServicer_to_server(LinkServicer(links), s))
         server.add(lambda s: identity_grpc.add_IdentityServiceServicer_to_server(identity, s))
         await server.start(settings.listen)
@@ -281,6 +292,13 @@ async def _refresh(enricher: Enricher) -> None:
         await asyncio.to_thread(enricher.refresh)
 
 
+def _open_claims(stack: AsyncExitStack, dsn: Dsn) -> ClickHouseClaimStore:
+    """Open the claims, which are first read when the tables are there."""
+    clickhouse = connect(dsn)
+    stack.push_async_callback(clickhouse.close)
+    return ClickHouseClaimStore(clickhouse)
+
+
 def _open_mappings(stack: AsyncExitStack, dsn: Dsn) -> ClickHouseMappingStore:
     """Open the mappings, which are first read when the tables are there."""
     clickhouse = connect(dsn)
@@ -289,13 +307,22 @@ def _open_mappings(stack: AsyncExitStack, dsn: Dsn) -> ClickHouseMappingStore:
 
 
 async def _open_store(
-    stack: AsyncExitStack, dsn: Dsn, enricher: Enricher, in_force: MappingsInForce, hasher: EndHasher
+    stack: AsyncExitStack,
+    dsn: Dsn,
+    enricher: Enricher,
+    in_force: MappingsInForce,
+    claims: ClaimsInForce,
+    hasher: EndHasher,
 ) -> ClickHouseReadingStore:
     """Wait for ClickHouse: a server that is not there yet, or a process that leaves the directory just now."""
     while True:
         try:
             opening = ClickHouseReadingStore.open(
-                dsn, enricher=enricher, active_mappings=in_force.current, hasher=hasher
+                dsn,
+                enricher=enricher,
+                active_mappings=in_force.current,
+                active_claims=claims.current,
+                hasher=hasher,
             )
             return await stack.enter_async_context(opening)
         except UnavailableError as error:

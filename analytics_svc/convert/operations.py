@@ -29,6 +29,8 @@ def operation_to_pb(operation: Operation) -> pb.Operation:
         error=operation.error,
         mapping_id=operation.mapping_id,
         mapping_version=operation.mapping_version,
+        campaign_id=operation.campaign_id,
+        claim_version=operation.claim_version,
     )
     if operation.end_time is not None:
         answer.end_time.CopyFrom(timestamp_of(operation.end_time))

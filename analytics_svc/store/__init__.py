@@ -1,13 +1,15 @@
 """What the store of the reading promises."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 
+from analytics_svc.claim import ActiveClaims, Claim, MadeClaim
 from analytics_svc.mapping import ActiveMappings, MappingVersion
 from analytics_svc.operation import Kind, Operation
 from analytics_svc.statement import Rows, Statement
+from analytics_svc.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,93 @@ class MappingStore(Protocol):
         ...
 
 
+class ClaimStore(Protocol):
+    """Claims of all organisations. One process at a time writes to it.
+
+    Every method raises UnavailableError while the store does not do its work, and works again by itself once it can.
+    """
+
+    async def add(self, made: MadeClaim, definition: bytes) -> None:
+        """Keep a claim and its definition, in the place of what was kept of the same version; it does not hold yet."""
+        ...
+
+    async def get(self, organization_id: str, campaign_id: str, version: int) -> MadeClaim | None:
+        """Return a version as it was added last; None where there is none."""
+        ...
+
+    async def activate(
+        self, organization_id: str, campaign_id: str, made: MadeClaim | None, *, actor: str, now: datetime
+    ) -> None:
+        """Let a version be the one that holds; None: none. Nothing happens where it holds already."""
+        ...
+
+    async def active_version(self, organization_id: str, campaign_id: str) -> int:
+        """Return the version that holds; 0: none."""
+        ...
+
+    async def was_activated(self, organization_id: str, campaign_id: str, version: int | None) -> bool:
+        """Tell whether a version, or (None) any, held at any time."""
+        ...
+
+    async def active(self) -> ActiveClaims:
+        """Return every version that holds, each organisation's in the order in which they were made."""
+        ...
+
+
+class ClaimHistory(Protocol):
+    """What is in the reading already, as claims need it. Every method raises UnavailableError while it does not work.
+
+    Events of an organisation alone. What ``assign`` and ``forget`` write is seen by nobody until the version holds.
+    """
+
+    async def mark(self) -> int:
+        """Return a mark: what comes into the reading later is after it."""
+        ...
+
+    async def assign(
+        self,
+        organization_id: str,
+        claim: Claim,
+        holding: Sequence[MadeClaim],
+        *,
+        month: date | None = None,
+        after_mark: int = 0,
+    ) -> int:
+        """Keep which events of the reading a version may have; return how many there are by now.
+
+        ``holding`` are the organisation's claims that hold.
+        Of a month alone, or of what is after a mark, where they are given. Can be done again.
+        """
+        ...
+
+    async def forget(self, organization_id: str, campaign_id: str, version: int) -> None:
+        """Keep nothing of a version any more."""
+        ...
+
+    async def spans(self, organization_id: str, campaign_id: str, versions: Sequence[int]) -> Sequence[tuple[int, int]]:
+        """Return the spans of time in which these versions may have events, each with not too many for ``move``."""
+        ...
+
+    async def move(self, organization_id: str, campaign_id: str, versions: Sequence[int], span: tuple[int, int]) -> int:
+        """Give the events of a span that these versions may have to whoever has them now; return how many change.
+
+        And the conversions that follow them, with all that counts them. Can be done again after a crash. Nobody else
+        writes meanwhile; readers see every event once at any moment.
+        """
+        ...
+
+
+class VerdictStore(Protocol):
+    """What events count for. Raises UnavailableError while the store does not do its work."""
+
+    async def put(self, verdicts: Sequence[Verdict]) -> int:
+        """Keep verdicts and let the reading follow; return how many say something new.
+
+        Of each event the one of the highest revision holds. Can be done again. Nobody else writes meanwhile.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class OperationPosition:
     """A place in a list of operations: just after this one."""
@@ -146,6 +235,10 @@ class OperationStore(Protocol):
 
     async def open(self) -> list[Operation]:
         """Return the operations that are not over, the oldest first."""
+        ...
+
+    async def last_of_claim(self, organization_id: str, campaign_id: str, version: int) -> Operation | None:
+        """Return the last operation by which a version of a campaign's claim was to hold; None where there is none."""
         ...
 
     async def list_page(

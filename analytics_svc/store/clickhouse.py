@@ -8,10 +8,12 @@ from importlib import resources
 from typing import TYPE_CHECKING, Self
 
 from analytics_svc import metrics
+from analytics_svc.claim import ActiveClaims
 from analytics_svc.identity.end import EndHasher
 from analytics_svc.mapping import ActiveMappings
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.store import Bookmark, Page, rollups, settle
+from analytics_svc.store.claiming import assign_staged
 from analytics_svc.store.connect import cause_of, connect
 from analytics_svc.store.derive import Derived, Deriver
 from analytics_svc.store.edges import keep_edges
@@ -46,6 +48,11 @@ async def no_mappings() -> ActiveMappings:
     return {}
 
 
+async def no_claims() -> ActiveClaims:
+    """Return no claim."""
+    return {}
+
+
 class ClickHouseReadingStore:
     """``ReadingStore`` on the tables ``events``, the roll-ups, ``cursors`` and ``intents``.
 
@@ -60,12 +67,14 @@ class ClickHouseReadingStore:
         clickhouse: ClickHouse,
         deriver: Deriver,
         active_mappings: Callable[[], Awaitable[ActiveMappings]],
+        active_claims: Callable[[], Awaitable[ActiveClaims]],
         hasher: EndHasher | None,
     ) -> None:
         self._clickhouse = clickhouse
         self._deriver = deriver
         self._active_mappings = active_mappings
         self._hasher = hasher
+        self._active_claims = active_claims
         self._generation = 0
         self._lock = asyncio.Lock()
         self._may_be_torn = True
@@ -78,12 +87,13 @@ class ClickHouseReadingStore:
         *,
         enricher: Enricher | None = None,
         active_mappings: Callable[[], Awaitable[ActiveMappings]] = no_mappings,
+        active_claims: Callable[[], Awaitable[ActiveClaims]] = no_claims,
         hasher: EndHasher | None = None,
     ) -> AsyncIterator[Self]:
         """Migrate the database and hold a connection for the time of the block.
 
-        ``active_mappings`` is asked for every page; without a ``hasher`` no edges are kept. Raise
-        UnavailableError, MigrationError.
+        ``active_mappings`` and ``active_claims`` are asked for every page; without a ``hasher`` no edges are kept.
+        Raise UnavailableError, MigrationError.
         """
         clickhouse = connect(dsn)
         try:
@@ -92,7 +102,7 @@ class ClickHouseReadingStore:
                 enricher = await asyncio.to_thread(Enricher)
             deriver = Deriver(dsn, enricher, prefix=_PREFIX)
             await clickhouse.run(lambda client: _make_tables(client, deriver))
-            yield cls(clickhouse, deriver, active_mappings, hasher)
+            yield cls(clickhouse, deriver, active_mappings, active_claims, hasher)
         finally:
             await clickhouse.close()
 
@@ -149,7 +159,8 @@ class ClickHouseReadingStore:
             derived = await self._derive(page, await self._active_mappings())
             metrics.unreadable_events.add(derived.unreadable_count)
             self._may_be_torn = True
-            added = await self._clickhouse.run(lambda client: _take_in(client, page, generation, self._hasher))
+            claims, hasher = await self._active_claims(), self._hasher
+            added = await self._clickhouse.run(lambda client: _take_in(client, page, generation, claims, hasher))
             self._generation, self._may_be_torn = generation, False
             return added
 
@@ -179,6 +190,12 @@ class ClickHouseReadingStore:
 
 
 def _make_tables(client: "Client", deriver: Deriver) -> None:
+    # What a process before has left may be of another form. All of it is made anew when it is needed.
+    left = client.query(
+        "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine IN ('Memory', 'Join')"
+    ).result_rows
+    for (name,) in left:
+        client.command(f"DROP TABLE IF EXISTS {name}")
     deriver.prepare(client)
     for name in (STAGED, SETTLED):
         client.command(f"CREATE OR REPLACE TABLE {name} AS events ENGINE = Memory")
@@ -196,12 +213,13 @@ def _derived(client: "Client", derive: Callable[[], Derived]) -> Derived:
     return derived
 
 
-def _take_in(client: "Client", page: Page, generation: int, hasher: EndHasher | None) -> int:
+def _take_in(client: "Client", page: Page, generation: int, claims: ActiveClaims, hasher: EndHasher | None) -> int:
     client.command(f"TRUNCATE TABLE {SETTLED}")
     fresh_count = _drop_known(client)
     if not fresh_count:
         _keep(client, page.bookmark, generation)
         return 0
+    _assign(client, claims)
     settle.settle(client, STAGED, SETTLED)
     settled_count = _count(client, SETTLED)
     if settled_count != fresh_count:
@@ -217,6 +235,16 @@ def _take_in(client: "Client", page: Page, generation: int, hasher: EndHasher | 
     _keep(client, page.bookmark, generation)
     close_intent(client, intent)
     return fresh_count
+
+
+def _assign(client: "Client", claims: ActiveClaims) -> None:
+    """Keep which claims may have the staged events, before these are seen."""
+    if not claims:
+        return
+    rows = client.query(f"SELECT DISTINCT toString(organization_id) FROM {STAGED}").result_rows  # noqa: S608 - our own table
+    for (organization_id,) in rows:
+        if own := claims.get(organization_id):
+            assign_staged(client, STAGED, own)
 
 
 def _drop_known(client: "Client") -> int:

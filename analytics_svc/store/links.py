@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analytics_svc.store.touches import (
+    CAMPAIGN,
     CONVERSION,
     IDS,
     NIL,
     REFERENCES,
     TAKEN,
+    TAKES_TRAFFIC,
     key_of,
     linked_values,
     own_values,
@@ -19,10 +21,19 @@ if TYPE_CHECKING:
 
 _IDS_KEYS = f"arrayMap(id -> {key_of('id')}, {IDS})"
 REFERENCE_KEYS = f"arrayMap(id -> {key_of('id')}, {REFERENCES})"
-_CLICK_NAMES = ("organization_id", "event_id", "event_time", "click_id", "external_click_id", "session_id", *TAKEN)
+_CLICK_NAMES = (
+    "organization_id",
+    "event_id",
+    "event_time",
+    "click_id",
+    "external_click_id",
+    "session_id",
+    "routed",
+    *TAKEN,
+)
 _CLICK_COLUMNS = ", ".join(_CLICK_NAMES)
 _CONVERSION_KEYS = "organization_id, event_id, event_time, is_new, was, route, conversion_time, references"
-_CONVERSION_COLUMNS = ", ".join((_CONVERSION_KEYS, *TAKEN))
+_CONVERSION_COLUMNS = ", ".join((_CONVERSION_KEYS, "tags", *TAKEN))
 # Of several clicks at one instant the one with the lowest id, whatever the order in which they came.
 _TOUCHES = f"""
 INSERT INTO <touches>
@@ -100,7 +111,7 @@ def _gather_older(settling: "Settling", page: "Page") -> bool:
             {"times": [row[0] for row in found]},
         )
     own = own_values()
-    columns = ", ".join(own[name] for name in TAKEN)
+    columns = ", ".join(own[name] for name in ("tags", *TAKEN))
     before = settling.count("conversions")
     for source in settling.changing:
         settling.run(
@@ -186,4 +197,29 @@ def follow_clicks(settling: "Settling", page: "Page") -> None:
             "    AND event_id NOT IN (SELECT event_id FROM <touches>)"
             " ) AS c INNER JOIN <sessions> AS s ON s.event_id = c.touch_event_id WHERE s.session_id != c.session_id",
             {"organizations": page.organization_ids, "keys": sorted(found, key=str)},
+        )
+
+
+def follow_campaigns(settling: "Settling", page: "Page") -> None:
+    """Fill ``reassigned``: the older conversions of staged clicks that have another campaign than these."""
+    if not page.click_count:
+        return
+    columns = (*CAMPAIGN, "routed")
+    taken = ", ".join(columns)
+    differ = " OR ".join(f"c.{name} != k.{name}" for name in columns)
+    keys = f"SELECT arrayJoin({_IDS_KEYS}) FROM <staged> WHERE event_type = 'click'"  # noqa: S608 - our own text
+    for source in settling.changing:
+        settling.run(
+            f"INSERT INTO <reassigned> (organization_id, event_id, event_time, {taken})"  # noqa: S608 - our own text
+            f" SELECT c.organization_id, c.event_id, c.event_time, {', '.join(f'k.{name}' for name in columns)} FROM ("
+            f"  SELECT organization_id, event_id, event_time, touch_event_id, {taken} FROM {source.table}"
+            "   PREWHERE organization_id IN {organizations:Array(String)} AND event_time IN ("
+            f"    SELECT event_time FROM reference_keys WHERE key IN ({keys}))"
+            f"  WHERE touch_event_id IN (SELECT event_id FROM <staged>) AND {TAKES_TRAFFIC} AND {source.where}"
+            f"    AND {settling.is_older} AND event_id NOT IN (SELECT event_id FROM <touches>)"
+            " ) AS c INNER JOIN ("
+            f"  SELECT event_id, {', '.join(CAMPAIGN)}, arraySlice(routed, 1, 3) AS routed FROM <staged>"
+            "  WHERE event_type = 'click'"
+            f" ) AS k ON k.event_id = c.touch_event_id WHERE {differ}",
+            {"organizations": page.organization_ids},
         )

@@ -17,6 +17,10 @@ _COLUMNS = {
     "state": "LowCardinality(String)",
     "mapping_id": "String",
     "mapping_version": "UInt32",
+    "campaign_id": "String",
+    "claim_version": "UInt32",
+    "previous_version": "UInt32",
+    "is_new_claim": "UInt8",
     "span_start": f"Nullable({_INSTANT})",
     "span_end": f"Nullable({_INSTANT})",
     "is_planned": "UInt8",
@@ -67,6 +71,19 @@ class ClickHouseOperationStore:
         sql = f"{_LATEST} WHERE state IN {{states:Array(String)}} ORDER BY operations.create_time, operation_id"
         return await self._rows(sql, states=[str(state) for state in OPEN_STATES])
 
+    async def last_of_claim(self, organization_id: str, campaign_id: str, version: int) -> Operation | None:
+        """See ``OperationStore.last_of_claim``."""
+        found = await self._rows(
+            f"{_LATEST} WHERE organization_id = {{organization:String}} AND kind = {{kind:String}}"
+            " AND campaign_id = {campaign:String} AND claim_version = {version:UInt32}"
+            f" {_NEWEST_FIRST} LIMIT 1",
+            organization=organization_id,
+            kind=str(Kind.CLAIM),
+            campaign=campaign_id,
+            version=version,
+        )
+        return found[0] if found else None
+
     async def list_page(
         self, organization_id: str | None, kind: Kind | None, *, after: OperationPosition | None, limit: int
     ) -> list[Operation]:
@@ -98,6 +115,7 @@ def _operation(row: Sequence[Any]) -> Operation:
     found |= {name: _instant(found[name]) for name in _TIMES}
     found |= {name: tuple(map(_date, found[name])) for name in ("total_months", "done_months")}
     found |= {"kind": Kind(found["kind"]), "state": State(found["state"]), "is_planned": bool(found["is_planned"])}
+    found["is_new_claim"] = bool(found["is_new_claim"])
     return Operation(**found)
 
 

@@ -21,11 +21,20 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from analytics_svc.operation import Scope, end_of, start_of
-from analytics_svc.store import links, rollups
+from analytics_svc.store import links, overlay, rollups
 from analytics_svc.store.intents import close_intent, open_intent
 from analytics_svc.store.sessions import find_sessions
-from analytics_svc.store.settling import Page, Settling, Source
-from analytics_svc.store.touches import CONVERSION, PEOPLE, SETTLED, linked_values, own_values, replaced
+from analytics_svc.store.settling import CHANGES, Page, Settling, Source
+from analytics_svc.store.touches import (
+    CONVERSION,
+    JUDGED,
+    PEOPLE,
+    SETTLED,
+    linked_values,
+    own_values,
+    replaced,
+    unclaimed_values,
+)
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -33,7 +42,6 @@ if TYPE_CHECKING:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _REPAIRED = "repaired"
 _ENOUGH_ROWS = 200_000
-_CHANGES = ("renamed", "relinked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +72,9 @@ def settle(client: "Client", staged: str, settled: str) -> None:
 def affected(client: "Client", settled: str) -> Affected:
     """Return which older rows the page that was settled last into ``settled`` changes."""
     settling = Settling(client, "", settled)
-    if not any(settling.count(name) for name in _CHANGES):
+    if not any(settling.count(name) for name in CHANGES):
         return Affected(settled)
-    rows = " UNION ALL ".join(f"SELECT organization_id, event_time FROM <{name}>" for name in _CHANGES)  # noqa: S608 - our own text
+    rows = " UNION ALL ".join(f"SELECT organization_id, event_time FROM <{name}>" for name in CHANGES)  # noqa: S608 - our own text
     organizations, days = settling.rows(
         "SELECT groupUniqArray(toString(organization_id)), groupUniqArray(toDate(event_time, 'UTC'))"  # noqa: S608 - our own text
         f" FROM ({rows})"
@@ -228,22 +236,27 @@ def _stage(settling: Settling, table: str, where: str, values: Mapping[str, obje
 
 
 def _keep_differences(settling: Settling) -> None:
-    """Add to ``relinked`` what was settled otherwise than it is there."""
-    columns = ", ".join(("organization_id", "event_id", "event_time", *SETTLED))
-    compared = f"toString(tuple({', '.join(SETTLED)})) AS values"
+    """Add to ``relinked`` and ``judged`` what was settled otherwise than it is there."""
+    for name, names in (("relinked", tuple(SETTLED)), ("judged", tuple(JUDGED))):
+        _keep_different(settling, name, names)
+
+
+def _keep_different(settling: Settling, name: str, names: Sequence[str]) -> None:
+    columns = ", ".join(("organization_id", "event_id", "event_time", *names))
+    compared = f"toString(tuple({', '.join(names)})) AS values"
     there = (
         f"SELECT event_id, {compared} FROM events WHERE organization_id IN (SELECT organization_id FROM <staged>)"  # noqa: S608 - our own text
         " AND event_time IN (SELECT event_time FROM <staged>)"
     )
     settling.run(
-        f"INSERT INTO <relinked> ({columns}) SELECT {columns} FROM"  # noqa: S608 - our own text
+        f"INSERT INTO <{name}> ({columns}) SELECT {columns} FROM"  # noqa: S608 - our own text
         f" (SELECT {columns}, {compared} FROM {settling.name}) AS made"
         f" INNER JOIN ({there}) AS seen ON seen.event_id = made.event_id WHERE seen.values != made.values"
     )
 
 
 def _change(settling: Settling, table: str) -> None:
-    for name, columns in (("renamed", ("session_id",)), ("relinked", tuple(SETTLED))):
+    for name, columns in CHANGES.items():
         if settling.count(name):
             changes = settling.table(name)
             values = ", ".join(f"{column} = joinGet('{changes}', '{column}', event_id)" for column in columns)
@@ -260,12 +273,15 @@ def _settle(settling: Settling, settled: str) -> None:
     page = _page(settling)
     if page is None:
         return
+    has_overlays = overlay.lay(settling, page)
     touches = links.find_touches(settling, page)
     has_moved = find_sessions(settling, page, touches)
     if touches.has_older:
         links.relink(settling)
     if has_moved or settling.is_again:
         links.follow_clicks(settling, page)
+    if has_overlays and settling.is_again:
+        links.follow_campaigns(settling, page)
     links.keep_keys(settling, page)
     _complete(settling, settled, has_touches=touches.has_new)
 
@@ -291,7 +307,7 @@ def _complete(settling: Settling, settled: str, *, has_touches: bool) -> None:
         f" ON s.event_id = c.event_id {where}"
     )
     if has_touches:
-        rows = f"(SELECT * {replaced(PEOPLE)} FROM <staged> WHERE event_id IN {linked})"  # noqa: S608 - our own text
+        rows = f"(SELECT * {replaced({**PEOPLE, **unclaimed_values()})} FROM <staged> WHERE event_id IN {linked})"  # noqa: S608 - our own text
         touches = "(SELECT event_id, touch_event_id FROM <touches> WHERE is_new = 1)"
         columns = f"c.* {replaced(linked_values(links.SESSION_OF_CLICK))}"
         settling.run(f"INSERT INTO {settled} " + links.linked_rows(rows, touches, columns))

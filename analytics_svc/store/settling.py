@@ -5,21 +5,32 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from analytics_svc.store.touches import SETTLED, TAKEN
+from analytics_svc.store.touches import CAMPAIGN, JUDGED, SETTLED, TAKEN
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 _ROW = "organization_id LowCardinality(String), event_id UUID, event_time DateTime64(3, 'UTC')"
 _TAKEN = ", ".join(f"{name} {of_type}" for name, of_type in TAKEN.items())
+_CAMPAIGN = {name: TAKEN[name] for name in CAMPAIGN}
+
+
+def _by_event(columns: Mapping[str, str]) -> str:
+    text = ", ".join((_ROW, *(f"{name} {of_type}" for name, of_type in columns.items())))
+    return f"({text}) ENGINE = Join(ANY, LEFT, event_id) SETTINGS persistent = 0"
+
+
 _TABLES: Mapping[str, str] = {
     # Conversions to find a click for, each as it is of its own; `was` is the click that it had.
     "conversions": (
         f"({_ROW}, is_new UInt8, was UUID, route String, conversion_time Nullable(DateTime64(3, 'UTC')),"
-        f" references Array(String), {_TAKEN}) ENGINE = Memory"
+        f" references Array(String), tags Array(String), {_TAKEN}) ENGINE = Memory"
     ),
     # The clicks that these may go back to.
-    "clicks": (f"({_ROW}, click_id String, external_click_id String, session_id String, {_TAKEN}) ENGINE = Memory"),
+    "clicks": (
+        f"({_ROW}, click_id String, external_click_id String, session_id String, routed Array(String), {_TAKEN})"
+        " ENGINE = Memory"
+    ),
     # The click of each conversion that has one: of the new ones, and of older ones that have another one now.
     "touches": f"({_ROW}, is_new UInt8, was UUID, user_id String, touch_event_id UUID) ENGINE = Memory",
     # What is left of sessions that lose an event to a click.
@@ -28,13 +39,22 @@ _TABLES: Mapping[str, str] = {
     "sessions": (
         f"({_ROW}, user_id String, is_new UInt8, is_shaken UInt8, was String, session_id String) ENGINE = Memory"
     ),
+    # What claims and verdicts say of staged rows, by event id.
+    "claimed": _by_event({**_CAMPAIGN, "tags": "Array(String)"}),
+    "verdicts": _by_event({name: JUDGED[name] for name in JUDGED if name != "told"}),
     # What to change in older rows, by event id.
-    "renamed": f"({_ROW}, session_id String) ENGINE = Join(ANY, LEFT, event_id) SETTINGS persistent = 0",
-    "relinked": (
-        f"({_ROW}, {', '.join(f'{name} {of_type}' for name, of_type in SETTLED.items())})"
-        " ENGINE = Join(ANY, LEFT, event_id) SETTINGS persistent = 0"
-    ),
+    "renamed": _by_event({"session_id": "String"}),
+    "relinked": _by_event(SETTLED),
+    "reassigned": _by_event({**_CAMPAIGN, "routed": "Array(String)"}),
+    "judged": _by_event(JUDGED),
 }
+CHANGES: Mapping[str, Sequence[str]] = {
+    "renamed": ("session_id",),
+    "relinked": tuple(SETTLED),
+    "reassigned": (*CAMPAIGN, "routed"),
+    "judged": tuple(JUDGED),
+}
+"""The tables that say what to change in older rows, and the columns that each changes."""
 
 
 @dataclass(frozen=True, slots=True)

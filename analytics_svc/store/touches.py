@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 NIL = "toUUID('00000000-0000-0000-0000-000000000000')"
-CONVERSION = "((is_conversion = 1 OR conversion_event != '') AND event_type != 'click')"
-"""The event may go back to a click. A click never does, so what a conversion takes is always a click's own."""
+CONVERSION = "(conversion_event != '' AND event_type != 'click')"
+"""The event may go back to a click. A click never does, so what a conversion takes is always a click's own.
+
+Whether it counts, which a verdict may change, says nothing of it."""
 IDS = "arrayDistinct(arrayFilter(id -> id != '', [click_id, external_click_id]))"
 """The ids that a click is found by."""
 REFERENCES = "arrayDistinct(arrayFilter(id -> id != '', references))"
@@ -59,9 +61,26 @@ SETTLED: Mapping[str, str] = MappingProxyType(
         "touch_event_id": "UUID",
         "touch_time": "Nullable(DateTime64(3, 'UTC'))",
         "own": "Array(Nullable(String))",
+        "tags": "Array(String)",
+        "routed": "Array(String)",
     }
 )
-"""Every column that settling gives a value."""
+"""Every column that settling gives a value, but for what verdicts say."""
+CAMPAIGN = ("campaign_id", "campaign_version", "rule_id")
+"""The columns that say whose an event is. A claim changes them, and they are taken from the click."""
+TAKES_TRAFFIC = "traffic_rule = 'click'"
+"""A linked conversion has its campaign from its click."""
+JUDGED: Mapping[str, str] = MappingProxyType(
+    {
+        "is_conversion": "UInt8",
+        "is_adjustment": "UInt8",
+        "value": "Nullable(Decimal(18, 6))",
+        "currency": _TEXT,
+        "conversion_status": _TEXT,
+        "told": "Array(Nullable(String))",
+    }
+)
+"""The columns that a verdict gives a value."""
 
 # A network's server, or a library on the seller's, is what such an event is expected to come from.
 _ROUTES_OF_SERVERS = "('postback', 'rpc', 'events', 'batch')"
@@ -88,13 +107,40 @@ def key_of(expression: str) -> str:
 
 
 def own_values() -> dict[str, str]:
-    """Return, by column, the SQL of what a row had of its own before it was settled."""
+    """Return, by column, the SQL of what a row had of its own before it was settled, and before any overlay."""
+    unclaimed = unclaimed_values()
     return {
-        **{name: f"if(empty(own), {name}, {_kept(number, name)})" for number, name in enumerate(TAKEN, 1)},
+        **{
+            name: f"if(empty(own), {unclaimed.get(name, name)}, {_kept(number, name)})"
+            for number, name in enumerate(TAKEN, 1)
+        },
+        "tags": f"if(empty(own), {unclaimed['tags']}, tags)",
         "session_id": "''",
         "touch_event_id": NIL,
         "touch_time": "NULL",
         "own": "[]",
+        "routed": "[]",
+        "is_conversion": "if(empty(told), is_conversion, toUInt8(ifNull(told[1], '') = '1'))",
+        "is_adjustment": "0",
+        "value": OWN_VALUE,
+        "currency": "if(empty(told), currency, ifNull(told[3], ''))",
+        "conversion_status": "if(empty(told), conversion_status, ifNull(told[4], ''))",
+        "told": "[]",
+    }
+
+
+OWN_VALUE = "if(empty(told), value, toDecimal64OrNull(told[2], 6))"
+"""What the event says that it brought, whatever a verdict says."""
+
+
+def unclaimed_values() -> dict[str, str]:
+    """Return, by column, the SQL of what routing said of a row that is not linked."""
+    return {
+        "campaign_id": "if(empty(routed), campaign_id, routed[1])",
+        "campaign_version": "if(empty(routed), campaign_version, toUInt32OrZero(routed[2]))",
+        "rule_id": "if(empty(routed), rule_id, routed[3])",
+        "tags": "if(empty(routed), CAST(tags, 'Array(String)'), arraySlice(routed, 4))",
+        "routed": "[]",
     }
 
 
@@ -123,6 +169,8 @@ def linked_values(session_id: str) -> dict[str, str]:
         "touch_event_id": "k.event_id",
         "touch_time": "k.event_time",
         "own": f"arrayConcat([{', '.join(single)}], CAST(c.bot_reasons, 'Array(Nullable(String))'))",
+        "tags": "c.tags",
+        "routed": f"if({_TAKES_TRAFFIC}, arraySlice(k.routed, 1, 3), [])",
     }
 
 

@@ -82,6 +82,8 @@ _OPERATION_EXAMPLE: Json = {
     "error": "",
     "mapping_id": _MAPPING_ID,
     "mapping_version": 1,
+    "campaign_id": "",
+    "claim_version": 0,
 }
 _PREVIEW_EXAMPLE: Json = {
     "matched_count": 480000,
@@ -161,17 +163,22 @@ SCHEMAS: Json = {
         "Work on history. It goes on after a restart.",
         {
             "operation_id": text("Its id."),
-            "kind": text("`mapping`: applies a mapping. `rebuild`: the operator makes the reading again."),
+            "kind": text(
+                "`mapping`: applies a mapping. `claim`: gives a campaign the traffic that it claims, or takes it away."
+                " `rebuild`: the operator makes the reading again."
+            ),
             "state": text("Where it stands.", enum=["running", "succeeded", "failed", "cancelled"]),
-            "done_event_count": number("Events made again so far."),
-            "total_event_count": number("Events to make again, as far as known."),
-            "done_months": listing(_MONTH, "Months made again, in the order in which they became visible."),
-            "total_months": listing(_MONTH, "Months to make again."),
+            "done_event_count": number("Events made again, or given to another campaign, so far."),
+            "total_event_count": number("Events to make again, or that the claim may have, as far as known."),
+            "done_months": listing(_MONTH, "Months that are done, in the order in which they became visible."),
+            "total_months": listing(_MONTH, "Months to do."),
             "create_time": instant("When it began."),
             "end_time": instant("When it ended; null: it runs.", is_nullable=True),
             "error": text("Why it failed; empty otherwise."),
             "mapping_id": text("The mapping that it applies."),
             "mapping_version": number("That mapping's version; 0: none of them holds any more."),
+            "campaign_id": text("The campaign whose claim is to hold."),
+            "claim_version": number("That claim's version; 0: none of them holds any more."),
         },
     ),
     "OperationPage": page("operations", "Operation", "A page of operations, newest first."),
@@ -296,6 +303,33 @@ PATHS: Json = {
             parameters=[path("operation_id", "The operation's id.", _OPERATION_ID)],
             answers={"200": json_answer("The operation.", ref("Operation"), _OPERATION_EXAMPLE)},
             problems=("NotFound",),
+        )
+    },
+    "/api/v1/operations/{operation_id}:cancel": {
+        "post": api(
+            "campaigns:write",
+            "cancel_operation",
+            TAG,
+            "Stop the operation of a claim",
+            "What it changed is taken back: the version of the claim that held before holds again. Operations of other "
+            "kinds cannot be stopped here.",
+            parameters=[path("operation_id", "The operation's id.", _OPERATION_ID)],
+            body=json_body(ref("Nothing"), {}, is_required=False),
+            answers={
+                "200": json_answer(
+                    "The operation, which goes on until everything is taken back.",
+                    ref("Operation"),
+                    {
+                        **_OPERATION_EXAMPLE,
+                        "kind": "claim",
+                        "mapping_id": "",
+                        "mapping_version": 0,
+                        "campaign_id": "cmp_9f2c81d04b7e4f6a",
+                        "claim_version": 1,
+                    },
+                )
+            },
+            problems=("NotFound", "Conflict"),
         )
     },
 }

@@ -8,6 +8,7 @@ from ingress_gateway.calls import ApiCall
 from ingress_gateway.gateway import Call
 from ingress_gateway.instants import timestamp_text
 from ingress_gateway.responses import respond_json
+from trellis.analytics.v1 import overlay_service_pb2 as overlay_pb
 from trellis.analytics.v1 import projection_service_pb2 as pb
 
 STATES = {
@@ -37,6 +38,14 @@ async def get_operation(call: Call) -> web.StreamResponse:
     return respond_json(operation_view((await api.ask(api.projection.GetOperation, request)).operation))
 
 
+async def cancel_operation(call: Call) -> web.StreamResponse:
+    """Stop the operation of a campaign's claim: what it changed is taken back."""
+    api = ApiCall(call, "campaigns:write")
+    with await api.body(is_optional=True):
+        request = overlay_pb.CancelClaimRequest(operation_id=api.path("operation_id"))
+    return respond_json(operation_view((await api.ask(api.overlay.CancelClaim, request)).operation))
+
+
 def operation_view(operation: pb.Operation) -> dict[str, Any]:
     """Return an operation as the APIs show it."""
     return {
@@ -52,4 +61,6 @@ def operation_view(operation: pb.Operation) -> dict[str, Any]:
         "error": operation.error,
         "mapping_id": operation.mapping_id,
         "mapping_version": operation.mapping_version,
+        "campaign_id": operation.campaign_id,
+        "claim_version": operation.claim_version,
     }

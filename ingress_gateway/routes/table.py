@@ -113,6 +113,7 @@ def routes() -> list[HttpRoute]:
         HttpRoute(("POST",), "/api/v1/identity/values/{value_id}:restore", identity.restore_value),
         HttpRoute(_READ, "/api/v1/operations", operations.list_operations),
         HttpRoute(_READ, "/api/v1/operations/{operation_id}", operations.get_operation),
+        HttpRoute(("POST",), "/api/v1/operations/{operation_id}:cancel", operations.cancel_operation),
         HttpRoute(_READ, "/api/v1/webhooks", webhooks.list_webhooks),
         HttpRoute(("POST",), "/api/v1/webhooks", webhooks.create_webhook),
         HttpRoute(_READ, "/api/v1/webhooks/{webhook_id}", webhooks.get_webhook),

@@ -35,6 +35,17 @@ class MemoryOperationStore:
         found = [operation for operation in self.operations.values() if not operation.state.is_over]
         return sorted(found, key=_place)
 
+    async def last_of_claim(self, organization_id: str, campaign_id: str, version: int) -> Operation | None:
+        """See ``OperationStore.last_of_claim``."""
+        self._check()
+        wanted = (Kind.CLAIM, organization_id, campaign_id, version)
+        found = [
+            operation
+            for operation in self.operations.values()
+            if (operation.kind, operation.organization_id, operation.campaign_id, operation.claim_version) == wanted
+        ]
+        return max(found, key=_place, default=None)
+
     async def list_page(
         self, organization_id: str | None, kind: Kind | None, *, after: OperationPosition | None, limit: int
     ) -> list[Operation]:

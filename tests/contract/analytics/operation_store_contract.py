@@ -46,6 +46,26 @@ class OperationStoreContract:
         await store.put(plain)
         assert await store.get("op_1") == plain
 
+    async def test_the_last_operation_of_a_claim_is_found(self, store: OperationStore) -> None:
+        claim = replace(
+            Operation("op_1", Kind.CLAIM, NOW, "org_a"),
+            campaign_id="cmp_1",
+            claim_version=2,
+            previous_version=1,
+            is_new_claim=True,
+        )
+        later = replace(claim, operation_id="op_2", create_time=NOW + timedelta(seconds=1), is_new_claim=False)
+        others = [
+            replace(later, operation_id="op_3", organization_id="org_b"),
+            replace(later, operation_id="op_4", campaign_id="cmp_2"),
+            replace(later, operation_id="op_5", claim_version=0),
+        ]
+        for one in (claim, later, *others):
+            await store.put(one)
+        assert await store.last_of_claim("org_a", "cmp_1", 2) == later
+        assert await store.get("op_1") == claim
+        assert await store.last_of_claim("org_a", "cmp_1", 3) is None
+
     async def test_what_is_open_comes_oldest_first(self, store: OperationStore) -> None:
         assert await store.open() == []
         for number, state in enumerate(State, 1):

@@ -82,6 +82,7 @@ def furnished(mesh: Mesh) -> Mesh:
         )
     )  # fmt: skip
     mesh.projection.put_mapping(ACME, "map_7hGtR2mVbqk3NfLr8XzPaQ")
+    mesh.overlay.operations[ACME, "op_01930f2e7c2b7d429f0a3a5b1c2d4e5f"] = "cmp_1"
     mesh.projection.put_operation(
         ACME, "op_01930f2e7c2b7d429f0a3a5b1c2d4e5f", state=projection_pb.OPERATION_STATE_SUCCEEDED, end_time=stamp()
     )

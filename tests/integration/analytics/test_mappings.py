@@ -10,12 +10,14 @@ import pytest
 from pydantic import SecretStr
 
 from analytics_svc.assembly import projecting
+from analytics_svc.claims import ClaimsInForce
 from analytics_svc.mapping import FieldRule, WantedMapping, checked, version_of
 from analytics_svc.mapping_preview import ReadingPreviewer
 from analytics_svc.mappings import MappingRegistry, MappingsInForce
 from analytics_svc.operation import Kind, Operation, State
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.settings import AnalyticsSettings
+from analytics_svc.store.claims import ClickHouseClaimStore
 from analytics_svc.store.connect import connect, open_client
 from analytics_svc.store.mappings import ClickHouseMappingStore
 from analytics_svc.store.operations import ClickHouseOperationStore
@@ -242,6 +244,8 @@ async def test_what_a_killed_process_wrote_of_a_change_is_done_by_the_next_one(r
                 enricher=Enricher(),
                 mapping_store=mapping_store,
                 in_force=in_force,
+                claim_store=(claim_store := ClickHouseClaimStore(clickhouse)),
+                claims_in_force=ClaimsInForce(claim_store),
                 capture_channel=await stack.enter_async_context(
                     open_channel(MESH, f"127.0.0.1:{running.capture.port}")
                 ),

@@ -149,10 +149,12 @@ class Operation(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     MAPPING_ID_FIELD_NUMBER: _builtins.int
     MAPPING_VERSION_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    CLAIM_VERSION_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.str
     """Id."""
     kind: _builtins.str
-    """`rebuild` or `mapping`."""
+    """`rebuild`, `mapping` or `claim`."""
     state: Global___OperationState.ValueType
     """Where it stands."""
     done_event_count: _builtins.int
@@ -165,6 +167,10 @@ class Operation(_message.Message):
     """The mapping that it applies; empty for a rebuild."""
     mapping_version: _builtins.int
     """That mapping's version."""
+    campaign_id: _builtins.str
+    """The campaign whose claim is to hold; empty for other kinds."""
+    claim_version: _builtins.int
+    """That claim's version; 0: none is to hold any more."""
     @_builtins.property
     def done_months(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Months made again, as `2026-03`, in the order in which they became visible."""
@@ -196,10 +202,12 @@ class Operation(_message.Message):
         error: _builtins.str = ...,
         mapping_id: _builtins.str = ...,
         mapping_version: _builtins.int = ...,
+        campaign_id: _builtins.str = ...,
+        claim_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "done_event_count", b"done_event_count", "done_months", b"done_months", "end_time", b"end_time", "error", b"error", "kind", b"kind", "mapping_id", b"mapping_id", "mapping_version", b"mapping_version", "operation_id", b"operation_id", "state", b"state", "total_event_count", b"total_event_count", "total_months", b"total_months"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "claim_version", b"claim_version", "create_time", b"create_time", "done_event_count", b"done_event_count", "done_months", b"done_months", "end_time", b"end_time", "error", b"error", "kind", b"kind", "mapping_id", b"mapping_id", "mapping_version", b"mapping_version", "operation_id", b"operation_id", "state", b"state", "total_event_count", b"total_event_count", "total_months", b"total_months"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

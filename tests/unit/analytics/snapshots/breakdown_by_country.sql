@@ -41,6 +41,7 @@ FROM rollup_day AS r
 PREWHERE organization_id = {organization:String} AND dimension = {b0_dimension:String} AND (day >= toDate(toDateTime({b0_0_start:UInt32}, 'UTC')) AND day < toDate(toDateTime({b0_0_end:UInt32}, 'UTC')))
 WHERE 1
 GROUP BY d0
+HAVING sum(r.events) != 0
 UNION ALL
 SELECT
     ifNull(toString(country), '') AS d0,
@@ -49,7 +50,7 @@ SELECT
     uniqCombined64StateIf(14)(user_id, user_id != '' AND is_bot = 0) AS p_users,
     uniqCombined64StateIf(14)(session_id, session_id != '' AND is_bot = 0) AS p_sessions,
     countIf(is_conversion = 1 AND is_bot = 0) AS p_conversions,
-    ifNull(sumIf(value, is_conversion = 1 AND currency = {currency:String} AND currency != '' AND is_bot = 0), 0) AS p_revenue,
+    ifNull(sumIf(value, (is_conversion = 1 OR is_adjustment = 1) AND currency = {currency:String} AND currency != '' AND is_bot = 0), 0) AS p_revenue,
     countIf(is_conversion = 1 AND isNotNull(value) AND currency = {currency:String} AND currency != '' AND is_bot = 0) AS p_orders,
     ifNull(sumIf(cost, cost_currency = {currency:String} AND cost_currency != '' AND is_bot = 0), 0) AS p_cost,
     countIf(is_bot = 1) AS p_bots

@@ -1,5 +1,5 @@
 WITH
-    ifNull(sumIf(value, is_conversion = 1 AND currency = {currency:String} AND currency != '' AND is_bot = 0), 0) AS m_revenue,
+    ifNull(sumIf(value, (is_conversion = 1 OR is_adjustment = 1) AND currency = {currency:String} AND currency != '' AND is_bot = 0), 0) AS m_revenue,
     ifNull(sumIf(cost, cost_currency = {currency:String} AND cost_currency != '' AND is_bot = 0), 0) AS m_cost,
     countIf(is_bot = 1) AS m_bots
 SELECT

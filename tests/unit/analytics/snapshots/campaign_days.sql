@@ -1,4 +1,7 @@
 SELECT min(day), max(day), count()
-FROM rollup_day
+FROM (
+SELECT day FROM rollup_day
 PREWHERE organization_id = {organization:String} AND dimension = 'campaign_id'
 WHERE value = {campaign:String}
+GROUP BY day HAVING sum(events) != 0
+)

@@ -15,10 +15,11 @@ FROM rollup_minute AS r
 PREWHERE organization_id = {organization:String} AND (minute >= toDateTime({b0_0_start:UInt32}, 'UTC') AND minute < toDateTime({b0_0_end:UInt32}, 'UTC')) AND is_bot = 0
 WHERE 1
 GROUP BY t
+HAVING sum(r.events) != 0
 UNION ALL
 SELECT
     roundDown(toInt64(toUnixTimestamp(event_time)), {steps:Array(Int64)}) AS t,
-    ifNull(sumIf(value, is_conversion = 1 AND currency = {currency:String} AND currency != ''), 0) AS p_revenue,
+    ifNull(sumIf(value, (is_conversion = 1 OR is_adjustment = 1) AND currency = {currency:String} AND currency != ''), 0) AS p_revenue,
     uniqCombined64StateIf(14)('', 0) AS p_users
 FROM events
 PREWHERE organization_id = {organization:String} AND event_time >= fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC') AND event_time < fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC') AND (event_time >= fromUnixTimestamp64Milli({b1_0_start:Int64}, 'UTC') AND event_time < fromUnixTimestamp64Milli({b1_0_end:Int64}, 'UTC'))

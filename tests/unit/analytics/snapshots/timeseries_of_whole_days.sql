@@ -15,6 +15,7 @@ FROM rollup_day AS r
 PREWHERE organization_id = {organization:String} AND dimension = {b0_dimension:String} AND (day >= toDate(toDateTime({b0_0_start:UInt32}, 'UTC')) AND day < toDate(toDateTime({b0_0_end:UInt32}, 'UTC'))) AND is_bot = 0
 WHERE 1
 GROUP BY t
+HAVING sum(r.events) != 0
 UNION ALL
 SELECT
     {first_step:Int64} + intDiv(toInt64(toUnixTimestamp(time)) - {first_step:Int64}, {step_seconds:Int64}) * {step_seconds:Int64} AS t,

@@ -4,7 +4,7 @@ WITH
     uniqCombined64If(14)(user_id, user_id != '' AND is_bot = 0) AS m_users,
     uniqCombined64If(14)(session_id, session_id != '' AND is_bot = 0) AS m_sessions,
     countIf(is_conversion = 1 AND is_bot = 0) AS m_conversions,
-    ifNull(sumIf(value, is_conversion = 1 AND currency = {currency:String} AND currency != '' AND is_bot = 0), 0) AS m_revenue,
+    ifNull(sumIf(value, (is_conversion = 1 OR is_adjustment = 1) AND currency = {currency:String} AND currency != '' AND is_bot = 0), 0) AS m_revenue,
     countIf(is_conversion = 1 AND isNotNull(value) AND currency = {currency:String} AND currency != '' AND is_bot = 0) AS m_orders,
     ifNull(sumIf(cost, cost_currency = {currency:String} AND cost_currency != '' AND is_bot = 0), 0) AS m_cost,
     countIf(is_bot = 1) AS m_bots,
