@@ -1,8 +1,10 @@
 """``/api/v1/conversions:upload``: a CSV file of conversions, whose good rows become events as a postback does."""
 
 import asyncio
+import contextlib
 import hashlib
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from itertools import islice
 from typing import Any, BinaryIO
@@ -23,6 +25,9 @@ from ingress_gateway.uploads.spool import spooled
 from svc_runtime.errors import RateLimitedError
 
 LONGEST_UPLOAD_ID = 128
+MOST_UNDER_WAY = 8
+"""Uploads that a worker takes at a time."""
+MOST_OF_AN_ORGANIZATION = 2
 MARK = "upload"
 _ROWS_AT_ONCE = 500
 _MOST_BYTES_AT_ONCE = 1024 * 1024
@@ -30,10 +35,11 @@ _WITHOUT_PAUSE = 50
 
 
 class Uploads:
-    """The handler; a worker takes one file at a time, so that many do not keep people waiting who follow links."""
+    """The handler. Files come in beside each other, and are recorded one after the other: people follow links here."""
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
+        self._under_way: Counter[str] = Counter()
 
     async def upload(self, call: Call) -> web.StreamResponse:
         """Record the good rows of a file and say of every row what became of it."""
@@ -43,13 +49,31 @@ class Uploads:
             upload_id = given.text("upload_id") or ""
             if len(upload_id) > LONGEST_UPLOAD_ID:
                 given.refuse("upload_id", f"has {len(upload_id)} characters; the limit is {LONGEST_UPLOAD_ID}")
-        if self._turn.locked():
-            raise RateLimitedError("another upload is being taken: send it again later", retry_after_seconds=5.0)
         settings = call.gateway.settings
-        async with self._turn, spooled(call.request, settings) as file:
-            found = await asyncio.to_thread(inspect, file, most_rows=settings.max_upload_rows)
-            upload = _Upload(call, api.check(), upload_id or found.digest, is_dry_run=is_dry_run)
-            return await upload.answer(file, found)
+        with self._counted(api.organization_id):
+            async with spooled(call.request, settings) as file, self._turn:
+                found = await asyncio.to_thread(inspect, file, most_rows=settings.max_upload_rows)
+                upload = _Upload(call, api.check(), upload_id or found.digest, is_dry_run=is_dry_run)
+                return await upload.answer(file, found)
+
+    @contextlib.contextmanager
+    def _counted(self, organization_id: str) -> Iterator[None]:
+        """Raise RateLimitedError where too many files are under way: they lie on the disk that the journal needs."""
+        for count, limit in (
+            (self._under_way[organization_id], MOST_OF_AN_ORGANIZATION),
+            (self._under_way.total(), MOST_UNDER_WAY),
+        ):
+            if count >= limit:
+                raise RateLimitedError(
+                    f"{count} uploads are under way, the limit: send it again later", retry_after_seconds=5.0
+                )
+        self._under_way[organization_id] += 1
+        try:
+            yield
+        finally:
+            self._under_way[organization_id] -= 1
+            if not self._under_way[organization_id]:
+                del self._under_way[organization_id]
 
 
 class _Upload:

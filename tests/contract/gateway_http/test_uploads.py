@@ -1,7 +1,9 @@
 """CSV files of conversions: what becomes of every row, in any dialect, and what happens twice or not at all."""
 
+import asyncio
 import gzip
 import json
+import time
 from typing import Any
 
 import pytest
@@ -234,3 +236,37 @@ async def test_thousands_of_rows_are_on_disk_when_the_answer_comes(worker: Worke
     answer = await taken(worker, body)
     assert answer["stored"] == 5_000
     assert [event.item_index for event in await events(worker, 5_000)] == list(range(1, 5_001))
+
+
+async def test_an_organisation_uploads_two_files_at_a_time(worker: Worker) -> None:
+    head = (
+        f"POST {PATH} HTTP/1.1\r\nHost: track.acmecorp.com\r\nAuthorization: Bearer {UPLOAD_KEY}\r\n"
+        f"{CSV}\r\nContent-Length: {len(FILE)}\r\n\r\n"
+    ).encode()
+    slow = [await asyncio.open_connection("127.0.0.1", worker.port) for _ in range(2)]
+    for _, writer in slow:
+        writer.write(head + FILE[:20])
+    await asyncio.sleep(0.2)
+    third = await send(worker, FILE)
+    assert (third.status, json.loads(third.body)["reason"]) == (429, "RATE_LIMITED")
+    assert third.header("Retry-After") == "5"
+    for reader, writer in slow:
+        writer.write(FILE[20:])
+        assert b" 200 " in await reader.readline()
+        writer.close()
+    assert (await taken(worker, FILE))["stored"] == 2
+
+
+async def test_links_are_followed_while_a_file_is_taken(worker: Worker) -> None:
+    body = b"click_id,payout\n" + b"".join(b"Fb_%d,%d.5\n" % (n, n) for n in range(20_000))
+    upload = asyncio.create_task(taken(worker, body))
+    slowest = 0.0
+    while not upload.done():
+        began = time.perf_counter()
+        response = await worker.ask(request("/in/summer_sale"))
+        slowest = max(slowest, time.perf_counter() - began)
+        assert response.status == 302
+        await asyncio.sleep(0.01)
+    assert (await upload)["stored"] == 20_000
+    # The loop is let go of every few rows; the bound is far from what it takes, for a machine that does other things.
+    assert slowest < 0.5
