@@ -22,6 +22,7 @@ from trellis.auth.v1 import auth_service_pb2_grpc as auth_grpc
 from trellisctl.errors import CommandError
 from trellisctl.installation import Installation, read_installation
 from trellisctl.traffic.send import send
+from trellisctl.traffic.unattributed import make_unattributed
 from trellisctl.traffic.visits import Site, make_visitors
 
 ORGANIZATION_ID = "org_acmecorp"
@@ -140,13 +141,22 @@ def _traffic(
     events: Annotated[int, typer.Option(help="How many events to send.", min=1)] = 1000,
     url: Annotated[str | None, typer.Option(help="The gateway; the installation's by default.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed makes the same traffic; chosen by chance.")] = None,
+    tiktok: Annotated[int, typer.Option(help="Clicks from TikTok that no campaign has, besides.", min=0)] = 0,
+    truth: Annotated[
+        Path | None, typer.Option(help="Write here, as JSON, what a campaign over them must find.")
+    ] = None,
     concurrency: Annotated[int, typer.Option(help="Requests at one time.", min=1, max=1000)] = 32,
     data_dir: Annotated[Path | None, typer.Option(help="Data directory of `trellis up`.")] = None,
 ) -> None:
     """Send realistic traffic: several sources, devices, countries, bots, returning visitors, postbacks."""
     target = (url or read_installation(data_dir).http_url).rstrip("/")
     chosen_seed = secrets.randbelow(1_000_000) if seed is None else seed
-    visitors = make_visitors(events, Site(CAMPAIGN_ID, PUBLISHABLE_KEY), seed=chosen_seed)
+    site = Site(CAMPAIGN_ID, PUBLISHABLE_KEY)
+    visitors = make_visitors(events, site, seed=chosen_seed)
+    found, known = make_unattributed(tiktok, site, seed=chosen_seed)
+    visitors += found
+    if truth is not None:
+        truth.write_text(known.text())
     summary = asyncio.run(send(visitors, url=target, host=HOST, concurrency=concurrency))
     print(f"{summary.text()}\nseed      {chosen_seed}")
     if summary.failure_count:

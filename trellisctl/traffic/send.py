@@ -114,7 +114,7 @@ class _Browser:
             return
         summary.latencies.append(time.monotonic() - began)
         summary.answers[str(answer.status)] += 1
-        summary.failure_count += answer.status >= 400
+        summary.failure_count += answer.status >= 400 and not (request.leads_nowhere and answer.status == 404)
         self._learn(answer, keeps_cookies=keeps_cookies)
 
     def _headers(self, request: Request, *, keeps_cookies: bool) -> CIMultiDict[str]:

@@ -41,6 +41,8 @@ class Request:
     body: bytes = b""
     source: str = ""
     """Name of the source, of a click."""
+    leads_nowhere: bool = False
+    """A page of 404 is the right answer."""
 
 
 @dataclass(slots=True)
@@ -68,18 +70,18 @@ def make_visitors(event_count: int, site: Site, *, seed: int) -> list[Visitor]:
 def _make_visitor(rng: random.Random, site: Site) -> Visitor:
     if rng.random() < _BOT_SHARE:
         bot = Visitor(is_bot=True, is_returning=False)
-        headers = _headers(_pick(rng, BOTS), _pick(rng, COUNTRIES), rng)
-        bot.requests += [_click(rng, site, _pick(rng, SOURCES), headers) for _ in range(rng.randint(1, 3))]
+        headers = headers_of(pick(rng, BOTS), pick(rng, COUNTRIES), rng)
+        bot.requests += [_click(rng, site, pick(rng, SOURCES), headers) for _ in range(rng.randint(1, 3))]
         return bot
     visitor = Visitor(is_bot=False, is_returning=rng.random() < _RETURN_SHARE)
-    headers = _headers(_pick(rng, DEVICES), _pick(rng, COUNTRIES), rng)
+    headers = headers_of(pick(rng, DEVICES), pick(rng, COUNTRIES), rng)
     for _ in range(rng.randint(2, 4) if visitor.is_returning else 1):
         visitor.requests += _session(rng, site, headers)
     return visitor
 
 
 def _session(rng: random.Random, site: Site, headers: tuple[tuple[str, str], ...]) -> Iterator[Request]:
-    yield _click(rng, site, _pick(rng, SOURCES), headers)
+    yield _click(rng, site, pick(rng, SOURCES), headers)
     if rng.random() < 0.7:
         yield _pixel(rng, site, headers)
     if rng.random() < 0.3:
@@ -96,16 +98,16 @@ def _click(rng: random.Random, site: Site, source: Source, headers: tuple[tuple[
         parameters += [("source", source.name), ("medium", source.medium), ("utm_source", source.name)]
     parameters += source.extra
     if source.click_id_parameter:
-        parameters.append((source.click_id_parameter, source.click_id_prefix + _token(rng, 24)))
+        parameters.append((source.click_id_parameter, source.click_id_prefix + token(rng, 24)))
     if source.referer:
         headers = (*headers, ("Referer", source.referer))
-    return Request("click", "GET", _target(f"/in/{site.slug}", parameters), headers, source=source.name)
+    return Request("click", "GET", target_of(f"/in/{site.slug}", parameters), headers, source=source.name)
 
 
 def _pixel(rng: random.Random, site: Site, headers: tuple[tuple[str, str], ...]) -> Request:
     page = f"https://shop.acmecorp.com/{rng.choice(_PRODUCTS)}"
     parameters = [("k", site.publishable_key), ("event", "pageview"), ("url", page)]
-    return Request("pixel", "GET", _target("/pixel", parameters), (*headers, ("Referer", page)))
+    return Request("pixel", "GET", target_of("/pixel", parameters), (*headers, ("Referer", page)))
 
 
 def _event(rng: random.Random, site: Site, headers: tuple[tuple[str, str], ...], name: str) -> Request:
@@ -113,7 +115,7 @@ def _event(rng: random.Random, site: Site, headers: tuple[tuple[str, str], ...],
     if name == "purchase":
         item["order_id"] = f"ORD-{rng.randint(100000, 999999)}"
     content = (("Content-Type", "application/json"), ("Origin", "https://shop.acmecorp.com"))
-    target = _target("/events", [("k", site.publishable_key)])
+    target = target_of("/events", [("k", site.publishable_key)])
     return Request("event", "POST", target, (*headers, *content), json.dumps(item).encode())
 
 
@@ -122,13 +124,14 @@ def _postback(rng: random.Random, site: Site) -> Request:
     parameters = [
         ("k", site.publishable_key),
         *(("status", rng.choice(("lead", "sale"))), ("payout", f"{rng.randint(50, 4000) / 100:.2f}")),
-        *(("currency", "USD"), ("txid", f"tx-{_token(rng, 12)}")),
+        *(("currency", "USD"), ("txid", f"tx-{token(rng, 12)}")),
     ]
-    target = f"{_target('/postback', parameters)}&click_id={CLICK_ID}"
+    target = f"{target_of('/postback', parameters)}&click_id={CLICK_ID}"
     return Request("postback", "GET", target, (("User-Agent", "Java/17.0.11"), ("Accept", "*/*")))
 
 
-def _headers(device: Device, country: Country, rng: random.Random) -> tuple[tuple[str, str], ...]:
+def headers_of(device: Device, country: Country, rng: random.Random) -> tuple[tuple[str, str], ...]:
+    """Return the headers of a browser, somewhere in a country."""
     return (
         ("User-Agent", device.user_agent),
         ("Accept", "text/html,application/xhtml+xml,image/avif,image/webp,*/*;q=0.8"),
@@ -137,13 +140,16 @@ def _headers(device: Device, country: Country, rng: random.Random) -> tuple[tupl
     )
 
 
-def _target(path: str, parameters: Sequence[tuple[str, str]]) -> str:
+def target_of(path: str, parameters: Sequence[tuple[str, str]]) -> str:
+    """Return path and query."""
     return f"{path}?{urlencode(parameters)}" if parameters else path
 
 
-def _token(rng: random.Random, length: int) -> str:
+def token(rng: random.Random, length: int) -> str:
+    """Return an id such as networks make."""
     return "".join(rng.choices(_ALPHABET, k=length))
 
 
-def _pick(rng: random.Random, choices: Sequence[Weighted]) -> Weighted:
+def pick(rng: random.Random, choices: Sequence[Weighted]) -> Weighted:
+    """Choose one by its weight."""
     return rng.choices(choices, weights=[choice.weight for choice in choices])[0]

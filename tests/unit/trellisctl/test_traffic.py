@@ -1,11 +1,13 @@
 import json
 from collections import Counter
+from decimal import Decimal
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trellisctl.traffic.unattributed import make_unattributed
 from trellisctl.traffic.visits import CLICK_ID, Request, Site, make_visitors
 
 SITE = Site(slug="summer_sale", publishable_key="wdn_pk_live_acmecorp_key")
@@ -65,3 +67,21 @@ def test_event_bodies_are_json() -> None:
     bodies = [json.loads(request.body) for request in requests(2000) if request.kind == "event"]
     assert {"add_to_cart", "purchase"} == {body["event"] for body in bodies}
     assert all("order_id" in body for body in bodies if body["event"] == "purchase")
+
+
+@given(click_count=st.integers(0, 200), seed=st.integers(0, 10_000))
+def test_the_truth_about_unattributed_traffic_is_what_is_sent(click_count: int, seed: int) -> None:
+    visitors, truth = make_unattributed(click_count, SITE, seed=seed)
+    sent = [request for visitor in visitors for request in visitor.requests]
+    matching = [r for r in sent if r.kind == "click" and truth.rule["value"] in dict(r.headers).get("Referer", "")]
+    bought = [parse_qs(urlsplit(r.target).query) for r in sent if r.kind == "postback"]
+    assert (len(matching), truth.click_count) == (click_count, click_count)
+    assert len(sent) == truth.event_count + truth.other_unattributed_click_count
+    assert len(bought) == truth.conversion_count
+    assert len({order["order_id"][0] for order in bought}) == truth.conversion_count
+    assert sum(Decimal(order["value"][0]) for order in bought) == Decimal(truth.revenue.get("USD", 0))
+    clicked = {parse_qs(urlsplit(r.target).query)["ttclid"][0] for r in matching}
+    assert {order["click_id"][0] for order in bought} <= clicked
+    assert all(r.leads_nowhere and urlsplit(r.target).path == "/in" for r in matching)
+    assert json.loads(truth.text())["event_count"] == truth.event_count
+    assert make_unattributed(click_count, SITE, seed=seed) == (visitors, truth)
