@@ -65,3 +65,13 @@ verdicts = _meter.create_counter(
     unit="{verdict}",
     description="What the reading was told of events; `outcome` is taken, or refused: look at the log.",
 )
+webhook_deliveries_due = _meter.create_gauge(
+    "trellis.attribution.webhook_deliveries_due",
+    unit="{delivery}",
+    description="Deliveries whose turn it is, of webhooks that are on; those of a destination that fails among them.",
+)
+webhook_oldest_due_seconds = _meter.create_gauge(
+    "trellis.attribution.webhook_oldest_due_seconds",
+    unit="s",
+    description="How long the oldest of them has been due: worry when it rises while few attempts fail.",
+)

@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 import asyncpg
 
 from attribution_svc.webhooks.attempt import DeliveryState, Failure, Outcome
-from attribution_svc.webhooks.store import Attempt, Delivery, DeliveryFilter, Position
+from attribution_svc.webhooks.store import Attempt, Backlog, Delivery, DeliveryFilter, Position
 from attribution_svc.webhooks.stored import change_from_json
 from attribution_svc.webhooks.webhook import Webhook, no_such_delivery
 from svc_runtime.errors import FailedPreconditionError
 from svc_runtime.postgres import Connection, Database
 
-_MOST_FORGOTTEN_AT_ONCE = 5_000
+MOST_AT_ONCE = 5_000
+"""Rows that one statement of the sweep touches: it must end in time."""
 _COLUMNS = """d.organization_id, d.delivery_id, d.webhook_id, d.change, d.state, d.attempt_count, d.next_attempt_time,
     d.create_time, d.end_time"""
 _INSERT_ATTEMPT = """
@@ -51,15 +52,24 @@ WITH picked AS (
 UPDATE webhook_deliveries d SET {_AGAIN.format(now="$10", expiry="$11")}
 FROM picked WHERE d.organization_id = picked.organization_id AND d.delivery_id = picked.delivery_id
 """  # noqa: S608 - as above
+_BACKLOG = """
+SELECT count(*) AS count, min(d.next_attempt_time) AS oldest
+FROM webhook_deliveries d JOIN webhooks w USING (organization_id, webhook_id)
+WHERE d.state IN ('pending', 'delivering', 'failed') AND d.next_attempt_time <= $1 AND d.expire_time > $1
+  AND w.is_enabled AND w.delete_time IS NULL
+"""
 # One that is on its way has its right to end; after that it has expired.
 _EXPIRE = """
-UPDATE webhook_deliveries SET state = 'dead', end_time = $1
-WHERE expire_time <= $1 AND (state IN ('pending', 'failed') OR (state = 'delivering' AND next_attempt_time <= $1))
+UPDATE webhook_deliveries SET state = 'dead', end_time = $1 WHERE (organization_id, delivery_id) IN (
+    SELECT organization_id, delivery_id FROM webhook_deliveries
+    WHERE expire_time <= $1 AND (state IN ('pending', 'failed') OR (state = 'delivering' AND next_attempt_time <= $1))
+    ORDER BY expire_time LIMIT $2 FOR UPDATE SKIP LOCKED)
 """
 _CANCEL = """
-UPDATE webhook_deliveries d SET state = 'cancelled', end_time = $1 FROM webhooks w
-WHERE w.organization_id = d.organization_id AND w.webhook_id = d.webhook_id AND w.delete_time IS NOT NULL
-  AND d.state IN ('pending', 'delivering', 'failed')
+UPDATE webhook_deliveries SET state = 'cancelled', end_time = $1 WHERE (organization_id, delivery_id) IN (
+    SELECT organization_id, d.delivery_id
+    FROM webhook_deliveries d JOIN webhooks w USING (organization_id, webhook_id)
+    WHERE w.delete_time IS NOT NULL AND d.state IN ('pending', 'delivering', 'failed') LIMIT $2 FOR UPDATE OF d)
 """
 _FORGET = """
 DELETE FROM webhook_deliveries WHERE (organization_id, delivery_id) IN (
@@ -122,14 +132,31 @@ class PostgresDeliveryLog:
             )
         return int(done.rpartition(" ")[2])
 
+    async def backlog(self, *, now: datetime) -> Backlog:
+        """See ``DeliveryQueue.backlog``."""
+        async with self._log_database.connection() as connection:
+            row = await connection.fetchrow(_BACKLOG, now)
+        assert row is not None  # noqa: S101 - a count is always there
+        return Backlog(row["count"], now - row["oldest"] if row["oldest"] else timedelta())
+
     async def sweep(self, *, now: datetime, forget_before: datetime) -> int:
         """See ``DeliveryQueue.sweep``."""
         async with self._log_database.connection() as connection:
-            expired = await connection.execute(_EXPIRE, now)
-            await connection.execute(_CANCEL, now)
-            await connection.execute(_FORGET, forget_before, _MOST_FORGOTTEN_AT_ONCE)
+            expired = await _in_pieces(connection, _EXPIRE, now)
+            await _in_pieces(connection, _CANCEL, now)
+            await _in_pieces(connection, _FORGET, forget_before)
             await connection.execute(_FORGET_WEBHOOKS, forget_before)
-        return int(expired.rpartition(" ")[2])
+        return expired
+
+
+async def _in_pieces(connection: Connection, statement: str, instant: datetime) -> int:
+    """Run a statement until it finds no more, and return how many rows it found."""
+    count, piece = 0, MOST_AT_ONCE
+    while piece == MOST_AT_ONCE:
+        done = await connection.execute(statement, instant, MOST_AT_ONCE)
+        piece = int(done.rpartition(" ")[2])
+        count += piece
+    return count
 
 
 async def insert_attempts(

@@ -10,7 +10,7 @@ import asyncpg
 
 from attribution_svc.store.change_log import change_of
 from attribution_svc.store.delivery_log import PostgresDeliveryLog, insert_attempts
-from attribution_svc.store.webhooks import COLUMNS, webhook_of, write
+from attribution_svc.store.webhooks import COLUMNS, readable_webhook_of, webhook_of, write
 from attribution_svc.webhooks.attempt import Circuit, DeliveryState, Failure, Next, Outcome, Pace
 from attribution_svc.webhooks.store import Attempt, ChangeBatch, Claim, ClaimLimits, NewDelivery
 from attribution_svc.webhooks.stored import change_from_json, change_to_json
@@ -118,14 +118,15 @@ class PostgresDeliveryQueue(PostgresDeliveryLog):
         """See ``DeliveryQueue.claim``."""
         full = [key for key, count in limits.busy.items() if count >= limits.most_per_webhook]
         async with self._database.transaction() as connection:
-            rows = await connection.fetch(_READY, now, *_keys(full), _MOST_WEBHOOKS_AT_ONCE)
+            found = await connection.fetch(_READY, now, *_keys(full), _MOST_WEBHOOKS_AT_ONCE)
+            webhooks = {_key(row): webhook for row in found if (webhook := readable_webhook_of(row)) is not None}
+            rows = [row for row in found if _key(row) in webhooks]
             shares = _shares(rows, limits, now)
             if not shares:
                 return []
             taken = await connection.fetch(_TAKE, *_keys(list(shares)), list(shares.values()), now, now + limits.lease)
             await _serve(connection, rows, taken, limits, now)
             await _log_abandoned(connection, taken, now)
-        webhooks = {_key(row): webhook_of(row) for row in rows}
         claims = [_claim(row, webhooks[_key(row)]) for row in taken]
         return sorted(claims, key=lambda claim: (claim.create_time, claim.delivery_id))
 

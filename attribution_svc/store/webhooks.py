@@ -16,6 +16,7 @@ from attribution_svc.webhooks.stored import (
 )
 from attribution_svc.webhooks.webhook import Webhook, WebhookKind, no_such_webhook
 from svc_runtime.errors import FailedPreconditionError
+from svc_runtime.logs import get_logger
 from svc_runtime.postgres import Connection, Database
 
 COLUMNS = """w.organization_id, w.webhook_id, w.kind AS webhook_kind, w.definition, w.is_enabled, w.disable_reason,
@@ -59,11 +60,16 @@ _DELETE = """
 UPDATE webhooks SET delete_time = $3, actor = $4
 WHERE organization_id = $1 AND webhook_id = $2 AND delete_time IS NULL
 """
-# Those on their way are cancelled too: what comes of them is not written down any more.
+# Those on their way are cancelled too: what comes of them is not written down any more. A long queue is cancelled by
+# the sweep; nothing of it is sent meanwhile.
 _CANCEL = """
-UPDATE webhook_deliveries SET state = 'cancelled', end_time = $3
-WHERE organization_id = $1 AND webhook_id = $2 AND state IN ('pending', 'delivering', 'failed')
+UPDATE webhook_deliveries SET state = 'cancelled', end_time = $3 WHERE (organization_id, delivery_id) IN (
+    SELECT organization_id, delivery_id FROM webhook_deliveries
+    WHERE organization_id = $1 AND webhook_id = $2 AND state IN ('pending', 'delivering', 'failed') LIMIT 5000)
 """
+
+
+_log = get_logger(__name__)
 
 
 class PostgresWebhookStore:
@@ -115,7 +121,8 @@ class PostgresWebhookStore:
     async def enabled_of(self, organization_ids: Sequence[str]) -> list[Webhook]:
         """See ``WebhookStore.enabled_of``."""
         async with self._database.connection() as connection:
-            return [webhook_of(row) for row in await connection.fetch(_ENABLED, list(organization_ids))]
+            rows = await connection.fetch(_ENABLED, list(organization_ids))
+        return [webhook for row in rows if (webhook := readable_webhook_of(row)) is not None]
 
     async def update(
         self, organization_id: str, webhook_id: str, change: Callable[[Webhook], Webhook], *, actor: str
@@ -170,6 +177,15 @@ def webhook_of(row: asyncpg.Record) -> Webhook:
         create_time=row["webhook_time"],
         update_time=row["update_time"],
     )
+
+
+def readable_webhook_of(row: asyncpg.Record) -> Webhook | None:
+    """Read a row of ``COLUMNS``; None for one that this release cannot read, which must not stop all the others."""
+    try:
+        return webhook_of(row)
+    except (KeyError, TypeError, ValueError) as error:
+        _log.error("a webhook cannot be read", webhook_id=row["webhook_id"], error=repr(error))
+        return None
 
 
 async def _get(connection: Connection, statement: str, organization_id: str, webhook_id: str) -> Webhook:

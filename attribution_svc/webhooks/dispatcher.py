@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from attribution_svc.metrics import webhook_attempt_seconds, webhook_attempts
+from attribution_svc.metrics import (
+    webhook_attempt_seconds,
+    webhook_attempts,
+    webhook_deliveries_due,
+    webhook_oldest_due_seconds,
+)
 from attribution_svc.webhooks.attempt import DeliveryState, Failure, Next, Outcome, after_attempt
 from attribution_svc.webhooks.change import Json
 from attribution_svc.webhooks.message import Request, build_request, signature_headers
@@ -23,7 +28,7 @@ from svc_runtime.logs import get_logger
 from svc_runtime.tasks import keep_running, running
 
 IDLE_SECONDS = 0.5
-SWEEP_SECONDS = 60.0
+SWEEP_SECONDS = 30.0
 LEASE_MARGIN = timedelta(seconds=30)
 _RETRY_SECONDS = 0.5
 _log = get_logger(__name__)
@@ -204,6 +209,9 @@ class Dispatcher:
             await asyncio.sleep(SWEEP_SECONDS)
             now = self._clock.now()
             try:
+                backlog = await self._queue.backlog(now=now)
+                webhook_deliveries_due.set(backlog.delivery_count)
+                webhook_oldest_due_seconds.set(backlog.oldest_wait.total_seconds())
                 given_up = await self._queue.sweep(now=now, forget_before=now - timedelta(days=self._limits.log_days))
             except TrellisError as error:
                 _log.warning("old deliveries stay for now", error=error.message)

@@ -184,7 +184,8 @@ class Sender:
 
 def redirected(outgoing: Outgoing, status: int, location: str) -> Outgoing:
     """Return the next request. Raise RefusedAddressError where it would leave https."""
-    url = urljoin(outgoing.url, location)
+    # Whatever a stranger wrote there becomes a well-formed URL, or an error.
+    url = str(URL(urljoin(outgoing.url, location)))
     before, after = urlsplit(outgoing.url), urlsplit(url)
     if before.scheme == "https" and after.scheme != "https":
         raise RefusedAddressError("a redirect leads from https to http")

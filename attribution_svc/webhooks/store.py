@@ -91,6 +91,15 @@ class DeliveryFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits for its turn, beyond what waits for its time."""
+
+    delivery_count: int
+    oldest_wait: timedelta
+    """How long the oldest has been due; zero when nothing is."""
+
+
+@dataclass(frozen=True, slots=True)
 class ChangeBatch:
     """The changes that come next."""
 
@@ -207,6 +216,10 @@ class DeliveryQueue(Protocol):
         self, webhook: Webhook, wanted: DeliveryFilter, *, states: Sequence[DeliveryState], limit: int, now: datetime
     ) -> int:
         """Replay up to ``limit`` deliveries that ended in one of ``states``, oldest first; return how many."""
+        ...
+
+    async def backlog(self, *, now: datetime) -> Backlog:
+        """Return what is due, of webhooks that are on."""
         ...
 
     async def sweep(self, *, now: datetime, forget_before: datetime) -> int:

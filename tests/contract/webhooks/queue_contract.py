@@ -17,6 +17,7 @@ from attribution_svc.webhooks.attempt import (
 )
 from attribution_svc.webhooks.change import Change, Click
 from attribution_svc.webhooks.store import (
+    Backlog,
     Claim,
     DeliveryFilter,
     DeliveryQueue,
@@ -377,6 +378,14 @@ class DeliveryQueueContract:
         with pytest.raises(NotFoundError):
             await queue.get("org_a", "wh_1", "msg_001")
         assert (await queue.get("org_a", "wh_1", "msg_002")).state is DeliveryState.PENDING
+
+    async def test_the_backlog_is_what_is_due(self, store: WebhookStore, queue: DeliveryQueue, log: Log) -> None:
+        assert await queue.backlog(now=NOW) == Backlog(0, timedelta())
+        await fill(store, queue, log, make_webhook(), 3)
+        await fill(store, queue, log, make_webhook("wh_off", is_enabled=False), 3, first=11)
+        await queue.claim(make_limits(most=1), now=NOW)
+        oldest = (await queue.get("org_a", "wh_1", "msg_002")).create_time
+        assert await queue.backlog(now=NOW) == Backlog(2, NOW - oldest)
 
     async def test_a_refusal_leaves_the_circuit_closed(
         self, store: WebhookStore, queue: DeliveryQueue, log: Log

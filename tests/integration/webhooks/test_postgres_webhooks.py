@@ -1,6 +1,7 @@
 """The stores of webhooks keep their promises in PostgreSQL."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -8,14 +9,18 @@ from attribution_svc.conversion.conversion import Conversion
 from attribution_svc.conversion.kept import Kept, Match, MatchState, Touch
 from attribution_svc.conversion.settle import Change as Logged
 from attribution_svc.conversion.settle import ChangeKind
+from attribution_svc.store import delivery_log
 from attribution_svc.store.conversion_rows import change_row, json_of
 from attribution_svc.store.conversion_sql import ADD_CHANGES
 from attribution_svc.store.delivery_queue import PostgresDeliveryQueue
+from attribution_svc.store.webhooks import PostgresWebhookStore
+from attribution_svc.webhooks.store import DeliveryFilter
 from attribution_svc.webhooks.webhook import EventKind
 from svc_runtime.postgres import Database
-from tests.contract.webhooks.queue_contract import DeliveryQueueContract
+from tests.contract.webhooks.queue_contract import DeliveryQueueContract, fill
 from tests.contract.webhooks.store_contract import WebhookStoreContract
-from tests.contract.webhooks.things import NOW
+from tests.contract.webhooks.things import NOW, make_limits, make_webhook
+from tests.integration.webhooks.conftest import WriteLog
 
 pytestmark = pytest.mark.store
 
@@ -71,3 +76,28 @@ async def test_the_log_is_read_as_conversions_write_it(queue: PostgresDeliveryQu
     assert (found.campaign_id, found.rule_id, found.destination_id) == ("cmp_1", "r1", "d1")
     assert (found.source, found.medium, found.channel) == ("facebook", "cpc", "paid_social")
     assert (found.event_type, found.network, found.user_id) == ("Approved", "net", "usr_2")
+
+
+async def test_a_webhook_that_cannot_be_read_stops_no_other(
+    store: PostgresWebhookStore, queue: PostgresDeliveryQueue, log: WriteLog, database: Database
+) -> None:
+    for webhook_id, first in (("wh_bad", 1), ("wh_good", 11)):
+        await fill(store, queue, log, make_webhook(webhook_id), 2, first=first)
+    async with database.connection() as connection:
+        await connection.execute(
+            'UPDATE webhooks SET definition = definition || \'{"condition": {"field": "later"}}\' '
+            "WHERE webhook_id = 'wh_bad'"
+        )
+    assert [webhook.webhook_id for webhook in await store.enabled_of(["org_a"])] == ["wh_good"]
+    claims = await queue.claim(make_limits(), now=NOW)
+    assert [claim.webhook.webhook_id for claim in claims] == ["wh_good", "wh_good"]
+
+
+async def test_the_sweep_goes_on_until_nothing_is_left(
+    store: PostgresWebhookStore, queue: PostgresDeliveryQueue, log: WriteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_log, "MOST_AT_ONCE", 2)
+    await fill(store, queue, log, make_webhook(max_age=timedelta(minutes=1)), 5)
+    assert await queue.sweep(now=NOW + timedelta(minutes=2), forget_before=NOW) == 5
+    await queue.sweep(now=NOW, forget_before=NOW + timedelta(minutes=3))
+    assert await queue.list_page("org_a", "wh_1", DeliveryFilter(), after=None, limit=9) == []
