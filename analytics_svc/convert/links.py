@@ -121,6 +121,9 @@ def _linked_to_pb(key: EventKey, linked: LinkedEvent | None) -> pb.LinkedEvent:
         source=event.source,
         medium=event.medium,
         channel=event.channel,
+        routed_campaign_id=event.routed_campaign_id,
+        routed_campaign_version=event.routed_campaign_version,
+        routed_rule_id=event.routed_rule_id,
     )
 
 

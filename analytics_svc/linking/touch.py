@@ -38,6 +38,10 @@ class ReadEvent:
     source: str
     medium: str
     channel: str
+    routed_campaign_id: str
+    """Whose it was when it was routed."""
+    routed_campaign_version: int
+    routed_rule_id: str
     touch: EventKey | None
     """The click that it goes back to."""
 
@@ -46,7 +50,8 @@ _COLUMNS = (
     "toString(organization_id)", "toString(event_id)", "toUnixTimestamp64Milli(event_time)", "click_id",
     # A driver would turn bytes that are no text into something else.
     "toValidUTF8(external_click_id)", "campaign_id", "campaign_version", "rule_id", "destination_id", "user_id",
-    "session_id", "source", "medium", "channel", "toString(touch_event_id)", "toUnixTimestamp64Milli(touch_time)",
+    "session_id", "source", "medium", "channel", "routed_campaign_id", "routed_campaign_version", "routed_rule_id",
+    "toString(touch_event_id)", "toUnixTimestamp64Milli(touch_time)",
 )  # fmt: skip
 COLUMNS = ", ".join(_COLUMNS)
 """What ``read_event`` reads, of a row of ``events``."""

@@ -41,9 +41,9 @@ class Reader:
     async def rows(self, statement: Statement) -> Rows:
         self.statements.append(statement)
         click = ("org_a", CLICK, NOON_MS, "k1", "x1", "cmp_1", 2, "r1", "d1", "u1", "s1", "facebook", "cpc", "paid",
-                 "00000000-0000-0000-0000-000000000000", None)  # fmt: skip
+                 "cmp_0", 1, "r0", "00000000-0000-0000-0000-000000000000", None)  # fmt: skip
         sale = ("org_a", SALE, NOON_MS, "", "", "cmp_1", 2, "r1", "d1", "u1", "s1", "facebook", "cpc", "paid",
-                CLICK, NOON_MS)  # fmt: skip
+                "cmp_0", 1, "r0", CLICK, NOON_MS)  # fmt: skip
         if "events" in statement.parameters:
             wanted = statement.parameters["events"]
             assert isinstance(wanted, list)
@@ -89,6 +89,8 @@ async def test_touches_come_in_the_order_of_the_question(stub: "pb_grpc.LinkServ
     assert missing == pb.LinkedEvent(event_id=other)
     assert found == again
     assert (found.event_id, found.is_read, found.campaign_id, found.channel) == (SALE, True, "cmp_1", "paid")
+    routed = found.routed_campaign_id, found.routed_campaign_version, found.routed_rule_id
+    assert routed == ("cmp_0", 1, "r0")
     assert found.touch == pb.Click(
         event_id=CLICK, event_time=timestamp_of(NOON), click_id="k1", external_click_id="x1", campaign_id="cmp_1"
     )

@@ -74,9 +74,23 @@ async def test_a_conversion_has_its_click_and_what_it_took_from_it(client: "Clie
     assert (linked.touch.key, linked.touch.click_id, linked.touch.external_click_id) == (key_of(first), "k1", "x1")
     event = linked.event
     assert (event.campaign_id, event.campaign_version, event.rule_id, event.destination_id) == ("cmp_1", 3, "r1", "d1")
+    routed = event.routed_campaign_id, event.routed_campaign_version, event.routed_rule_id
+    assert routed == ("cmp_1", 3, "r1")
     assert (event.user_id, event.source, event.medium, event.channel) == ("u1", "facebook", "cpc", "paid_social")
     assert event.session_id == linked.touch.session_id != ""
     assert found.events[key_of(orphan)].touch is None
+
+
+async def test_what_routing_said_stays_when_a_campaign_claims_the_click(client: "Client", links: LinkQuestions) -> None:
+    routed = click("k1", campaign_id="cmp_1", campaign_version=3, rule_id="r1")
+    take_in(client, [routed])
+    client.command(
+        "UPDATE events SET campaign_id = 'cmp_2', campaign_version = 7, rule_id = 'r2', routed = ['cmp_1', '3', 'r1']"
+        " WHERE organization_id = 'org_a'"
+    )
+    event = (await links.touches([key_of(routed)])).events[key_of(routed)].event
+    assert (event.campaign_id, event.campaign_version, event.rule_id) == ("cmp_2", 7, "r2")
+    assert (event.routed_campaign_id, event.routed_campaign_version, event.routed_rule_id) == ("cmp_1", 3, "r1")
 
 
 async def test_an_event_is_found_under_its_own_organisation_and_time_alone(

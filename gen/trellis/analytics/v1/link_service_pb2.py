@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from trellis.type.v1 import access_pb2 as trellis_dot_type_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'trellis/analytics/v1/link_service.proto\x12\x14trellis.analytics.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ctrellis/type/v1/access.proto\"C\n\x11GetTouchesRequest\x12.\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1e.trellis.analytics.v1.EventKey\"e\n\x08\x45ventKey\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12.\n\nevent_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"{\n\x12GetTouchesResponse\x12\x31\n\x06\x65vents\x18\x01 \x03(\x0b\x32!.trellis.analytics.v1.LinkedEvent\x12\x32\n\x0ewatermark_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8a\x02\n\x0bLinkedEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07is_read\x18\x02 \x01(\x08\x12*\n\x05touch\x18\x03 \x01(\x0b\x32\x1b.trellis.analytics.v1.Click\x12\x13\n\x0b\x63\x61mpaign_id\x18\x04 \x01(\t\x12\x18\n\x10\x63\x61mpaign_version\x18\x05 \x01(\r\x12\x0f\n\x07rule_id\x18\x06 \x01(\t\x12\x16\n\x0e\x64\x65stination_id\x18\x07 \x01(\t\x12\x0f\n\x07user_id\x18\x08 \x01(\t\x12\x12\n\nsession_id\x18\t \x01(\t\x12\x0e\n\x06source\x18\n \x01(\t\x12\x0e\n\x06medium\x18\x0b \x01(\t\x12\x0f\n\x07\x63hannel\x18\x0c \x01(\t\"\x8b\x01\n\x05\x43lick\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12.\n\nevent_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x63lick_id\x18\x03 \x01(\t\x12\x19\n\x11\x65xternal_click_id\x18\x04 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x05 \x01(\t\"H\n\x11\x46indClicksRequest\x12\x33\n\nreferences\x18\x01 \x03(\x0b\x32\x1f.trellis.analytics.v1.Reference\"7\n\tReference\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x11\n\treference\x18\x02 \x01(\t\"F\n\x12\x46indClicksResponse\x12\x30\n\x05\x66ound\x18\x01 \x03(\x0b\x32!.trellis.analytics.v1.FoundClicks\"R\n\x0b\x46oundClicks\x12\x31\n\x07matches\x18\x01 \x03(\x0b\x32 .trellis.analytics.v1.ClickMatch\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"\x80\x01\n\nClickMatch\x12\x32\n\x04kind\x18\x01 \x01(\x0e\x32$.trellis.analytics.v1.ClickMatchKind\x12\x12\n\nmatched_id\x18\x02 \x01(\t\x12*\n\x05\x63lick\x18\x03 \x01(\x0b\x32\x1b.trellis.analytics.v1.Click*\xa4\x01\n\x0e\x43lickMatchKind\x12 \n\x1c\x43LICK_MATCH_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43LICK_MATCH_KIND_EXACT\x10\x01\x12\x1c\n\x18\x43LICK_MATCH_KIND_ENCODED\x10\x02\x12\x19\n\x15\x43LICK_MATCH_KIND_CASE\x10\x03\x12\x1b\n\x17\x43LICK_MATCH_KIND_PREFIX\x10\x04\x32\xdf\x01\n\x0bLinkService\x12g\n\nGetTouches\x12\'.trellis.analytics.v1.GetTouchesRequest\x1a(.trellis.analytics.v1.GetTouchesResponse\"\x06\x8a\xb5\x18\x02\x08\x02\x12g\n\nFindClicks\x12\'.trellis.analytics.v1.FindClicksRequest\x1a(.trellis.analytics.v1.FindClicksResponse\"\x06\x8a\xb5\x18\x02\x08\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'trellis/analytics/v1/link_service.proto\x12\x14trellis.analytics.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ctrellis/type/v1/access.proto\"C\n\x11GetTouchesRequest\x12.\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1e.trellis.analytics.v1.EventKey\"e\n\x08\x45ventKey\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12.\n\nevent_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"{\n\x12GetTouchesResponse\x12\x31\n\x06\x65vents\x18\x01 \x03(\x0b\x32!.trellis.analytics.v1.LinkedEvent\x12\x32\n\x0ewatermark_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xdf\x02\n\x0bLinkedEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07is_read\x18\x02 \x01(\x08\x12*\n\x05touch\x18\x03 \x01(\x0b\x32\x1b.trellis.analytics.v1.Click\x12\x13\n\x0b\x63\x61mpaign_id\x18\x04 \x01(\t\x12\x18\n\x10\x63\x61mpaign_version\x18\x05 \x01(\r\x12\x0f\n\x07rule_id\x18\x06 \x01(\t\x12\x16\n\x0e\x64\x65stination_id\x18\x07 \x01(\t\x12\x0f\n\x07user_id\x18\x08 \x01(\t\x12\x12\n\nsession_id\x18\t \x01(\t\x12\x0e\n\x06source\x18\n \x01(\t\x12\x0e\n\x06medium\x18\x0b \x01(\t\x12\x0f\n\x07\x63hannel\x18\x0c \x01(\t\x12\x1a\n\x12routed_campaign_id\x18\r \x01(\t\x12\x1f\n\x17routed_campaign_version\x18\x0e \x01(\r\x12\x16\n\x0erouted_rule_id\x18\x0f \x01(\t\"\x8b\x01\n\x05\x43lick\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12.\n\nevent_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x63lick_id\x18\x03 \x01(\t\x12\x19\n\x11\x65xternal_click_id\x18\x04 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x05 \x01(\t\"H\n\x11\x46indClicksRequest\x12\x33\n\nreferences\x18\x01 \x03(\x0b\x32\x1f.trellis.analytics.v1.Reference\"7\n\tReference\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x11\n\treference\x18\x02 \x01(\t\"F\n\x12\x46indClicksResponse\x12\x30\n\x05\x66ound\x18\x01 \x03(\x0b\x32!.trellis.analytics.v1.FoundClicks\"R\n\x0b\x46oundClicks\x12\x31\n\x07matches\x18\x01 \x03(\x0b\x32 .trellis.analytics.v1.ClickMatch\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"\x80\x01\n\nClickMatch\x12\x32\n\x04kind\x18\x01 \x01(\x0e\x32$.trellis.analytics.v1.ClickMatchKind\x12\x12\n\nmatched_id\x18\x02 \x01(\t\x12*\n\x05\x63lick\x18\x03 \x01(\x0b\x32\x1b.trellis.analytics.v1.Click*\xa4\x01\n\x0e\x43lickMatchKind\x12 \n\x1c\x43LICK_MATCH_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43LICK_MATCH_KIND_EXACT\x10\x01\x12\x1c\n\x18\x43LICK_MATCH_KIND_ENCODED\x10\x02\x12\x19\n\x15\x43LICK_MATCH_KIND_CASE\x10\x03\x12\x1b\n\x17\x43LICK_MATCH_KIND_PREFIX\x10\x04\x32\xdf\x01\n\x0bLinkService\x12g\n\nGetTouches\x12\'.trellis.analytics.v1.GetTouchesRequest\x1a(.trellis.analytics.v1.GetTouchesResponse\"\x06\x8a\xb5\x18\x02\x08\x02\x12g\n\nFindClicks\x12\'.trellis.analytics.v1.FindClicksRequest\x1a(.trellis.analytics.v1.FindClicksResponse\"\x06\x8a\xb5\x18\x02\x08\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,8 +37,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LINKSERVICE'].methods_by_name['GetTouches']._serialized_options = b'\212\265\030\002\010\002'
   _globals['_LINKSERVICE'].methods_by_name['FindClicks']._loaded_options = None
   _globals['_LINKSERVICE'].methods_by_name['FindClicks']._serialized_options = b'\212\265\030\002\010\002'
-  _globals['_CLICKMATCHKIND']._serialized_start=1255
-  _globals['_CLICKMATCHKIND']._serialized_end=1419
+  _globals['_CLICKMATCHKIND']._serialized_start=1340
+  _globals['_CLICKMATCHKIND']._serialized_end=1504
   _globals['_GETTOUCHESREQUEST']._serialized_start=128
   _globals['_GETTOUCHESREQUEST']._serialized_end=195
   _globals['_EVENTKEY']._serialized_start=197
@@ -46,19 +46,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETTOUCHESRESPONSE']._serialized_start=300
   _globals['_GETTOUCHESRESPONSE']._serialized_end=423
   _globals['_LINKEDEVENT']._serialized_start=426
-  _globals['_LINKEDEVENT']._serialized_end=692
-  _globals['_CLICK']._serialized_start=695
-  _globals['_CLICK']._serialized_end=834
-  _globals['_FINDCLICKSREQUEST']._serialized_start=836
-  _globals['_FINDCLICKSREQUEST']._serialized_end=908
-  _globals['_REFERENCE']._serialized_start=910
-  _globals['_REFERENCE']._serialized_end=965
-  _globals['_FINDCLICKSRESPONSE']._serialized_start=967
-  _globals['_FINDCLICKSRESPONSE']._serialized_end=1037
-  _globals['_FOUNDCLICKS']._serialized_start=1039
-  _globals['_FOUNDCLICKS']._serialized_end=1121
-  _globals['_CLICKMATCH']._serialized_start=1124
-  _globals['_CLICKMATCH']._serialized_end=1252
-  _globals['_LINKSERVICE']._serialized_start=1422
-  _globals['_LINKSERVICE']._serialized_end=1645
+  _globals['_LINKEDEVENT']._serialized_end=777
+  _globals['_CLICK']._serialized_start=780
+  _globals['_CLICK']._serialized_end=919
+  _globals['_FINDCLICKSREQUEST']._serialized_start=921
+  _globals['_FINDCLICKSREQUEST']._serialized_end=993
+  _globals['_REFERENCE']._serialized_start=995
+  _globals['_REFERENCE']._serialized_end=1050
+  _globals['_FINDCLICKSRESPONSE']._serialized_start=1052
+  _globals['_FINDCLICKSRESPONSE']._serialized_end=1122
+  _globals['_FOUNDCLICKS']._serialized_start=1124
+  _globals['_FOUNDCLICKS']._serialized_end=1206
+  _globals['_CLICKMATCH']._serialized_start=1209
+  _globals['_CLICKMATCH']._serialized_end=1337
+  _globals['_LINKSERVICE']._serialized_start=1507
+  _globals['_LINKSERVICE']._serialized_end=1730
 # @@protoc_insertion_point(module_scope)

@@ -158,6 +158,9 @@ class LinkedEvent(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     MEDIUM_FIELD_NUMBER: _builtins.int
     CHANNEL_FIELD_NUMBER: _builtins.int
+    ROUTED_CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    ROUTED_CAMPAIGN_VERSION_FIELD_NUMBER: _builtins.int
+    ROUTED_RULE_ID_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """The event."""
     is_read: _builtins.bool
@@ -180,6 +183,12 @@ class LinkedEvent(_message.Message):
     """Medium."""
     channel: _builtins.str
     """Channel."""
+    routed_campaign_id: _builtins.str
+    """Whose it was when it was routed, whatever claims say since; empty: nobody's."""
+    routed_campaign_version: _builtins.int
+    """That campaign's version."""
+    routed_rule_id: _builtins.str
+    """That campaign's rule."""
     @_builtins.property
     def touch(self) -> Global___Click:
         """The click that it goes back to; not set: none is known."""
@@ -199,10 +208,13 @@ class LinkedEvent(_message.Message):
         source: _builtins.str = ...,
         medium: _builtins.str = ...,
         channel: _builtins.str = ...,
+        routed_campaign_id: _builtins.str = ...,
+        routed_campaign_version: _builtins.int = ...,
+        routed_rule_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["touch", b"touch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "campaign_version", b"campaign_version", "channel", b"channel", "destination_id", b"destination_id", "event_id", b"event_id", "is_read", b"is_read", "medium", b"medium", "rule_id", b"rule_id", "session_id", b"session_id", "source", b"source", "touch", b"touch", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "campaign_version", b"campaign_version", "channel", b"channel", "destination_id", b"destination_id", "event_id", b"event_id", "is_read", b"is_read", "medium", b"medium", "routed_campaign_id", b"routed_campaign_id", "routed_campaign_version", b"routed_campaign_version", "routed_rule_id", b"routed_rule_id", "rule_id", b"rule_id", "session_id", b"session_id", "source", b"source", "touch", b"touch", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
