@@ -56,8 +56,15 @@ _CIRCUIT = "SELECT failure_count, open_until FROM webhook_health WHERE organizat
 _CLOSE_CIRCUIT = """
 UPDATE webhook_health SET failure_count = 0, open_until = NULL WHERE organization_id = $1 AND webhook_id = $2
 """
+_INSERT_VERSION = """
+INSERT INTO webhook_versions (organization_id, webhook_id, version, definition, is_enabled, is_deleted, actor,
+                              version_time)
+SELECT organization_id, webhook_id, version, definition, is_enabled, delete_time IS NOT NULL, actor,
+       coalesce(delete_time, update_time)
+FROM webhooks WHERE organization_id = $1 AND webhook_id = $2
+"""
 _DELETE = """
-UPDATE webhooks SET delete_time = $3, actor = $4
+UPDATE webhooks SET delete_time = $3, actor = $4, version = version + 1
 WHERE organization_id = $1 AND webhook_id = $2 AND delete_time IS NULL
 """
 # Those on their way are cancelled too: what comes of them is not written down any more. A long queue is cancelled by
@@ -98,6 +105,7 @@ class PostgresWebhookStore:
                 webhook.create_time,
                 webhook.update_time,
             )
+            await connection.execute(_INSERT_VERSION, webhook.organization_id, webhook.webhook_id)
 
     async def get(self, organization_id: str, webhook_id: str) -> Webhook:
         """See ``WebhookStore.get``."""
@@ -142,11 +150,12 @@ class PostgresWebhookStore:
         async with self._database.transaction() as connection:
             if await connection.execute(_DELETE, organization_id, webhook_id, now, actor) == "UPDATE 0":
                 raise no_such_webhook(webhook_id)
+            await connection.execute(_INSERT_VERSION, organization_id, webhook_id)
             await connection.execute(_CANCEL, organization_id, webhook_id, now)
 
 
 async def write(connection: Connection, webhook: Webhook, actor: str) -> None:
-    """Write a webhook that is there already."""
+    """Write another version of a webhook."""
     await connection.execute(
         _UPDATE,
         webhook.organization_id,
@@ -159,6 +168,7 @@ async def write(connection: Connection, webhook: Webhook, actor: str) -> None:
         actor,
         webhook.update_time,
     )
+    await connection.execute(_INSERT_VERSION, webhook.organization_id, webhook.webhook_id)
 
 
 def webhook_of(row: asyncpg.Record) -> Webhook:

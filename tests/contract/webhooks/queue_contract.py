@@ -249,9 +249,7 @@ class DeliveryQueueContract:
         assert (webhook.is_enabled, webhook.version) == (False, 2)
         assert "410" in webhook.disable_reason
         assert await queue.claim(make_limits(), now=NOW) == []
-        await store.update(
-            "org_a", "wh_1", lambda present: replace(present, is_enabled=True, disable_reason=""), actor="key:1"
-        )
+        await store.update("org_a", "wh_1", lambda present: replace(present, is_enabled=True, version=3), actor="key:1")
         assert ids(await queue.claim(make_limits(), now=NOW)) == ["msg_002", "msg_003"]
 
     async def test_a_deleted_webhook_cancels_what_waits_and_what_is_on_its_way(

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import asyncpg
 import pytest
 
 from attribution_svc.conversion.conversion import Conversion
@@ -101,3 +102,21 @@ async def test_the_sweep_goes_on_until_nothing_is_left(
     assert await queue.sweep(now=NOW + timedelta(minutes=2), forget_before=NOW) == 5
     await queue.sweep(now=NOW, forget_before=NOW + timedelta(minutes=3))
     assert await queue.list_page("org_a", "wh_1", DeliveryFilter(), after=None, limit=9) == []
+
+
+async def test_every_version_is_kept_with_its_actor_and_cannot_be_edited(
+    store: PostgresWebhookStore, database: Database
+) -> None:
+    await store.insert(make_webhook(), actor="key:anna", most=5)
+    await store.update("org_a", "wh_1", lambda present: replace(present, is_enabled=False, version=2), actor="key:bert")
+    await store.delete("org_a", "wh_1", actor="operator", now=NOW)
+    async with database.connection() as connection:
+        rows = await connection.fetch("SELECT * FROM webhook_versions ORDER BY version")
+        assert [(row["version"], row["actor"], row["is_enabled"], row["is_deleted"]) for row in rows] == [
+            (1, "key:anna", True, False),
+            (2, "key:bert", False, False),
+            (3, "operator", False, True),
+        ]
+        for statement in ("UPDATE webhook_versions SET actor = 'x'", "DELETE FROM webhook_versions"):
+            with pytest.raises(asyncpg.RaiseError, match="append-only"):
+                await connection.execute(statement)
