@@ -152,8 +152,8 @@ class WebhookStore(Protocol):
     ) -> Webhook:
         """Replace a webhook by what ``change`` makes of it, and return that; nobody else changes it in between.
 
-        When ``change`` returns the webhook itself, nothing is written; anything else has the next version. One that was turned on begins with a closed
-        circuit. Raise NotFoundError.
+        When ``change`` returns the webhook itself, nothing is written; anything else has the next version, of which a
+        copy is kept with its actor. One that was turned on begins with a closed circuit. Raise NotFoundError.
         """
         ...
 
