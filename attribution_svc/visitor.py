@@ -168,7 +168,9 @@ def _insights(points: Sequence[Touchpoint]) -> list[str]:
         insights.append(f"{_name(named[-1])} was the final major touchpoint before conversion")
     days = first.days_before_conversion or 0.0
     insights.append(f"Customer journey spanned {days:.1f} days with {len(points)} touchpoint{'s' * (len(points) > 1)}")
-    best = max(points, key=lambda point: point.value_micros)
+    # A direct visit is how people come who made up their mind elsewhere: it drives where nothing else is credited.
+    drivers = [point for point in named if point.value_micros > 0] or points
+    best = max(drivers, key=lambda point: point.value_micros)
     if best.event.event_id != first.event.event_id and best.value_micros > 0:
         insights.append(f"{_name(first)} initiated awareness, {_name(best).lower()} drove conversion")
     elif last is first:

@@ -180,6 +180,56 @@ def test_a_campaign_answers_as_the_specification_shows_it(api: Api) -> None:
     assert sum(page["metrics"]["device_breakdown"].values()) == page["metrics"]["clicks"] > 0
 
 
+def test_models_credit_every_conversion_side_by_side(api: Api) -> None:
+    models = ("first_touch", "last_touch", "linear", "time_decay", "markov")
+    found = api.report(f"attribution?group_by=source&model={','.join(models)}")
+    ((conversions, revenue),) = api.sql(
+        "SELECT count(), sumIf(conversion_value, currency = 'USD') FROM events WHERE is_conversion = 1 AND is_bot = 0"
+    )
+    assert (found["conversions"], round(found["revenue"], 2)) == (int(conversions), round(float(revenue), 2))
+    for place, model in enumerate(models):
+        credited = [row["credits"][place] for row in found["rows"]]
+        nobodys = found["unattributed"][place]
+        assert credited[0]["model"] == nobodys["model"] == model
+        total = sum(each["revenue"] for each in credited) + nobodys["revenue"]
+        assert round(total, 2) == round(found["revenue"], 2)
+        assert round(sum(each["conversions"] for each in credited) + nobodys["conversions"], 3) == found["conversions"]
+    table = api.call("/analytics/attribution?group_by=source&model=linear", Accept="text/csv").body.decode()
+    assert table.startswith("row,source,linear_conversions,linear_revenue,")
+
+
+def test_a_conversion_and_a_number_are_explained(api: Api) -> None:
+    ((event_id, value),) = api.sql(
+        "SELECT event_id, conversion_value FROM events WHERE is_conversion = 1 AND is_bot = 0 AND user_id != ''"
+        " AND conversion_value > 0 ORDER BY event_time DESC LIMIT 1"
+    )
+    found = api.ok(f"/conversions/{event_id}/explain?model=linear")
+    inside = [each for each in found["candidates"] if each["verdict"] == "in"]
+    credited = sum(each["attributed_value"] for each in inside) + found["unattributed_value"]
+    assert round(credited, 6) == round(float(value), 6) == found["conversion"]["value"]
+    assert {each["weight"] for each in inside} <= {"1"}
+    cell = api.ok("/analytics:explain", {"metric": "clicks", "cell": {"source": "facebook"}})
+    ((clicks,),) = api.sql(
+        "SELECT count() FROM events WHERE event_type = 'click' AND is_bot = 0 AND source = 'facebook'"
+    )
+    assert cell["value"] == cell["value_of_events"] == cell["event_count"] == int(clicks)
+
+
+def test_which_model_holds_is_set_for_all_of_history(up: Up, api: Api) -> None:
+    settings = {"types": [{"type": "", "model": "linear", "lookback_days": 7}]}
+    asked = request.Request(
+        f"{up.url}/api/v1/attribution/settings",
+        json.dumps(settings).encode(),
+        {"Authorization": f"Bearer {demo.SECRET_KEY}", "Content-Type": "application/json"},
+        method="PUT",
+    )
+    with request.urlopen(asked, timeout=30) as answer:
+        assert json.loads(answer.read())["version"] == 1
+    found = api.report("attribution")
+    assert [model["model"] for model in found["models"]] == ["linear"]
+    assert (found["lookbacks"][0]["days"], found["settings_version"]) == (7.0, 1)
+
+
 def test_realtime_tells_of_a_click_once_and_as_it_happens(api: Api) -> None:
     before = api.ok("/analytics/realtime?org_id=somebody_else")
     assert len(before["traffic_timeline"]) == 60

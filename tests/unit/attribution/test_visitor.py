@@ -85,8 +85,9 @@ def test_what_is_seen_is_said() -> None:
     assert credit(SEED, "time_decay").insights == (
         "Email was the final major touchpoint before conversion",
         "Customer journey spanned 4.4 days with 4 touchpoints",
-        "Facebook initiated awareness, direct drove conversion",
+        "Facebook initiated awareness, email drove conversion",
     )
+    assert credit(SEED, "last_touch").insights[-1] == "Facebook initiated awareness, direct drove conversion"
 
 
 def test_each_conversion_is_credited_by_itself() -> None:
