@@ -45,7 +45,8 @@ GROUP BY rule_id
 """  # noqa: S608 - as above
 _REVENUE = f"""
 SELECT rule_id, currency, toInt64(sum(value) * 1000000) AS micros
-FROM events WHERE {_WHERE} AND is_conversion = 1 AND isNotNull(value) AND currency != ''
+FROM events WHERE {_WHERE} AND (is_conversion = 1 OR is_adjustment = 1) AND isNotNull(value)
+  AND currency != ''
 GROUP BY rule_id, currency
 """  # noqa: S608 - as above
 
