@@ -9,7 +9,8 @@ version never comes after a later one.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from attribution_svc.campaign import Campaign
@@ -19,6 +20,7 @@ from attribution_svc.store import CampaignStore
 from svc_runtime.errors import (
     Code,
     FailedPreconditionError,
+    InvalidArgumentError,
     NotFoundError,
     TrellisError,
     UnavailableError,
@@ -32,20 +34,30 @@ _AT_ONCE = 3
 """Orders that this process hands over at the same time: each holds two connections."""
 _BATCH = 100
 _IDLE_SECONDS = 1.0
+_CLOCKS_APART = timedelta(minutes=1)
+"""How far the clocks of two services may be apart."""
 _REQUEST_SECONDS = 5.0
 """How long a request waits for its order to be taken before it answers that it waits."""
 _FOR_GOOD = frozenset({Code.INVALID_ARGUMENT, Code.PERMISSION_DENIED, Code.TOO_LARGE, Code.QUERY_LIMIT})
 _log = get_logger(__name__)
 
 
-class Overlays(Protocol):
-    """What lays claims over history. Both are idempotent, and return the id of the operation that does it."""
+@dataclass(frozen=True, slots=True)
+class Work:
+    """An operation of analytics_svc."""
 
-    async def apply(self, caller: Caller, campaign: Campaign, yielding: Sequence[str]) -> str:
+    operation_id: str
+    create_time: datetime | None = None
+
+
+class Overlays(Protocol):
+    """What lays claims over history. Both are idempotent, and return the operation that does it."""
+
+    async def apply(self, caller: Caller, campaign: Campaign, yielding: Sequence[str]) -> Work:
         """Let the claim of a campaign's version hold; ``yielding`` are the campaigns that give way."""
         ...
 
-    async def activate(self, caller: Caller, campaign_id: str, version: int) -> str:
+    async def activate(self, caller: Caller, campaign_id: str, version: int) -> Work:
         """Let a version that was applied hold again, 0 for none; raise NotFoundError when it never was."""
         ...
 
@@ -128,10 +140,19 @@ class Retroactive:
         )
         if order.claim_version != order.version:
             try:
-                return await self._overlays.activate(caller, order.campaign_id, order.claim_version)
+                work = await self._overlays.activate(caller, order.campaign_id, order.claim_version)
             except NotFoundError:
                 # Overtaken before it was ever handed over: there is nothing to take back, or all of it to do.
                 if order.claim_version == 0:
                     return ""
+            else:
+                return work.operation_id
         found = await self._store.version(order.organization_id, order.campaign_id, order.claim_version)
-        return await self._overlays.apply(caller, found.campaign, await self.yielding(found.campaign))
+        work = await self._overlays.apply(caller, found.campaign, await self.yielding(found.campaign))
+        if work.create_time is not None and work.create_time < found.campaign.update_time - _CLOCKS_APART:
+            # A database that was restored counts again from where it was: this number stood for something else.
+            raise InvalidArgumentError(
+                f"version {order.claim_version} was applied before, by a database that was newer than this one is: "
+                "history is as that left it; change the campaign once more"
+            )
+        return work.operation_id

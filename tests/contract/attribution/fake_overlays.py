@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 
 from svc_runtime.errors import NotFoundError, TrellisError
 from svc_runtime.grpc_server import GrpcServer
@@ -25,6 +26,7 @@ class FakeOverlays(pb_grpc.OverlayServiceServicer):
         self.callers: list[str] = []
         self.previewed: list[pb.Claim] = []
         self.applied: dict[tuple[str, str, int], pb.Claim] = {}
+        self.made: dict[tuple[str, str, int], datetime] = {}
         self.holding: dict[tuple[str, str], int] = {}
 
     def claim(self, campaign_id: str, version: int, organization_id: str = "org_a") -> pb.Claim:
@@ -46,11 +48,14 @@ class FakeOverlays(pb_grpc.OverlayServiceServicer):
         key = (organization_id, claim.campaign_id, claim.version)
         if key not in self.applied:
             self.applied[key] = claim
+            self.made[key] = datetime.now(UTC)
             self.holding[key[:2]] = claim.version
         self.calls.append(f"apply {claim.campaign_id} {claim.version}")
         if self.when_kept is not None:
             await self.when_kept()
-        return pb.ApplyClaimResponse(operation=_operation(*key))
+        operation = _operation(*key)
+        operation.create_time.FromDatetime(self.made[key])
+        return pb.ApplyClaimResponse(operation=operation)
 
     async def ActivateClaim(
         self, request: pb.ActivateClaimRequest, context: ServicerContext

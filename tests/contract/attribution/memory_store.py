@@ -54,6 +54,14 @@ class MemoryCampaignStore:
         """Be up again."""
         self.is_down = False
 
+    def restore(self, versions: dict[tuple[str, str], int]) -> None:
+        """Be a database restored from a backup, in which campaigns have these versions."""
+        for key, version in versions.items():
+            self._versions[key] = self._versions[key][:version]
+            self._campaigns[key] = (self._campaigns[key][0], self._versions[key][-1].campaign)
+        self.epoch += 1
+        self._wake()
+
     def begin_epoch(self) -> None:
         """Be a restored, empty database."""
         self.epoch, self.revision, self._campaigns = self.epoch + 1, 0, {}

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -294,3 +295,45 @@ async def test_an_empty_range_is_fine_and_a_turned_one_is_not(replica: Replica) 
     request = wanted(campaign_id="other", claim=turned)
     error = await refusal(replica.stub.CreateCampaign(request, metadata=caller_of("org_a")))
     assert error_from_rpc(error).violations[0].field == "time_range.end"
+
+
+async def test_a_restored_database_cannot_pass_an_older_claim_off_as_its_own(
+    replica: Replica, store: MemoryCampaignStore, overlays: FakeOverlays
+) -> None:
+    await create(replica)
+    await update(replica, rules=pb.RuleList(rules=[rule("r", "newer.example")]))
+    overlays.made["org_a", "tiktok", 2] -= timedelta(hours=1)
+    store.restore({("org_a", "tiktok"): 1})
+    changed = await update(replica, rules=pb.RuleList(rules=[rule("r", "other.example")]))
+    assert (changed.version, changed.claim_progress.state) == (2, REFUSED)
+    assert "was applied before" in changed.claim_progress.error
+    again = await update(replica, rules=pb.RuleList(rules=[rule("r", "another.example")]))
+    assert (again.version, again.claim_progress.state) == (3, TAKEN)
+    assert list(overlays.claim("tiktok", 3).rules[0].predicate.condition.values) == ["another.example"]
+
+
+async def test_while_postgres_is_away_nothing_is_changed_or_said(
+    replica: Replica, store: MemoryCampaignStore, overlays: FakeOverlays
+) -> None:
+    await create(replica)
+    store.stop()
+    metadata = caller_of("org_a")
+    calls: list[Any] = [
+        replica.stub.ListCampaignVersions(pb.ListCampaignVersionsRequest(campaign_id="tiktok"), metadata=metadata),
+        replica.stub.GetCampaignVersion(
+            pb.GetCampaignVersionRequest(campaign_id="tiktok", version=1), metadata=metadata
+        ),
+        replica.stub.ActivateCampaignVersion(
+            pb.ActivateCampaignVersionRequest(campaign_id="tiktok", version=0), metadata=metadata
+        ),
+        replica.stub.CreateCampaign(wanted(campaign_id="other"), metadata=metadata),
+        replica.stub.PreviewCampaign(
+            pb.PreviewCampaignRequest(change=pb.UpdateCampaignRequest(campaign_id="tiktok", claim=claim())),
+            metadata=metadata,
+        ),
+    ]
+    for call in calls:
+        assert (await refusal(call)).code() is CODE.UNAVAILABLE
+    assert overlays.calls == ["apply tiktok 1"]
+    store.start()
+    assert (await activate(replica, 0)).version == 2
