@@ -14,6 +14,7 @@ from analytics_svc.metric import MEASURES, Measure, Metric, measures_of, unique
 from analytics_svc.plan import Part, Plan, Source, plan_of
 from analytics_svc.slice import Slice
 from analytics_svc.statement import ORGANIZATION, Statement, bound, condition_of, one_of
+from analytics_svc.store.known import known_events
 from rule_language.sql import compile_sql
 
 _LAST_DATE_TIME = 2**32 - 1
@@ -124,6 +125,13 @@ def compile_campaign_minutes(organization_id: str, campaign_id: str, days: tuple
     return Statement(sql, {ORGANIZATION: organization_id, "campaign": campaign_id, "first": days[0], "last": days[1]})
 
 
+def compile_campaign_then(part: Slice) -> Statement:
+    """Compile the question when a slice has events as it was known: the first, the last, as Unix seconds, how many."""
+    plan = plan_of(part, dimensions=(), measures=[MEASURES["events"]])
+    compiler = _Compiler(Question(part, (), ""), plan)
+    return compiler.span()
+
+
 class _Compiler:
     def __init__(self, question: Question, plan: Plan) -> None:
         self._question = question
@@ -152,6 +160,12 @@ class _Compiler:
                 *self._ordering(),
             ]
         )
+
+    def span(self) -> Statement:
+        """Return the statement that tells from when to when there are events."""
+        source = self._from(0, self._plan.parts[0])
+        seconds = "toUnixTimestamp(min(event_time)), toUnixTimestamp(max(event_time)), count()"
+        return Statement(f"SELECT {seconds}\n{source}", self.parameters)
 
     def currencies(self, at: int, part: Part) -> str:
         """Return the SELECT of the currencies of one part of the plan."""
@@ -267,6 +281,9 @@ class _Compiler:
         prewhere, where = self._events_condition(at, part) if part.source is Source.EVENTS else self._rollup(at, part)
         only = self._only_rows(part)
         if part.source is Source.EVENTS:
+            if (as_of := self._question.part.as_of) is not None:
+                self.parameters["as_of_ms"] = int(as_of.timestamp() * 1000)
+                return f"FROM ({known_events(prewhere)}) AS events\nWHERE {where}{only}"
             return f"FROM events\nPREWHERE {prewhere}\nWHERE {where}{only}"
         return f"FROM {_TABLES[part.source]} AS r\nPREWHERE {prewhere}{only}\nWHERE {where}"
 

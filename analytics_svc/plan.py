@@ -125,6 +125,7 @@ class _Asked:
         self._rules = fields_of(part.filter) if part.filter is not None else frozenset()
         self._shown = dimensions | {chosen.dimension.name for chosen in part.dimension_filters}
         self._is_utc = part.time_zone == "UTC"
+        self._is_of_then = part.as_of is not None
         named = (self._rules | self._shown) & DAY_DIMENSIONS
         carried = named - {"campaign_id"}
         self._is_one = len(carried) <= 1
@@ -139,6 +140,8 @@ class _Asked:
 
     def is_answered_by(self, source: Source) -> bool:
         """Say whether the rows of ``source`` tell all that is asked for."""
+        if self._is_of_then and source is not Source.EVENTS:
+            return False
         shown, rules = self._shown, self._rules
         match source:
             case Source.DAY:

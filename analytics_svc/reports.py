@@ -17,6 +17,7 @@ from analytics_svc.compile import (
     Question,
     compile_campaign_days,
     compile_campaign_minutes,
+    compile_campaign_then,
     compile_currencies,
     compile_question,
 )
@@ -48,6 +49,7 @@ _MOST_ROWS_COMPARED = 1000
 _TOP_HOURS = 3
 _TOP_WEEKDAYS = 2
 _MICROS = 1_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 _Report = TypeVar("_Report", Timeseries, Breakdown, CampaignReport)
@@ -82,6 +84,8 @@ class Reports:
 
     async def campaign(self, spec: CampaignSpec) -> CampaignReport:
         """Answer a campaign's page. Raise NotFoundError where the organisation has no event of it."""
+        if spec.part.as_of is not None:
+            return await self._campaign_then(spec)
         organization_id = spec.part.organization_id
         found = await self._reader.rows(compile_campaign_days(organization_id, spec.campaign_id))
         first, last, count = found.rows[0]
@@ -93,6 +97,19 @@ class Reports:
             end_time = datetime.fromtimestamp(end + 60, UTC)
             start_time = max(datetime.fromtimestamp(start, UTC), end_time - LONGEST)
             spec = replace(spec, part=replace(spec.part, start_time=start_time, end_time=end_time))
+        return await self._kept(spec, spec.part, _CAMPAIGN, lambda asked: _campaign(asked, spec))
+
+    async def _campaign_then(self, spec: CampaignSpec) -> CampaignReport:
+        """Answer a campaign's page as it was known then."""
+        part = spec.part
+        whole = replace(part, start_time=max(part.end_time - LONGEST, _EPOCH), includes_bots=True, filter=None)
+        ((start, end, count),) = (await self._reader.rows(compile_campaign_then(whole))).rows
+        if not count:
+            raise NotFoundError(f"no campaign {spec.campaign_id[:64]!r} had events then")
+        if spec.is_whole:
+            end_time = min(datetime.fromtimestamp(end // 60 * 60 + 60, UTC), part.end_time)
+            start_time = datetime.fromtimestamp(start // 60 * 60, UTC)
+            spec = replace(spec, part=replace(part, start_time=start_time, end_time=end_time))
         return await self._kept(spec, spec.part, _CAMPAIGN, lambda asked: _campaign(asked, spec))
 
     async def _kept(

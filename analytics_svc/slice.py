@@ -40,6 +40,8 @@ class Slice:
     """ISO 4217 code that money is reported in; empty: the one that most conversions have."""
     dimension_filters: tuple[DimensionFilter, ...] = ()
     """Only events that pass each of these, beside ``filter``."""
+    as_of: datetime | None = None
+    """As it was known at this instant, which is not before ``end_time``; None: as it is now."""
 
     @property
     def zone(self) -> ZoneInfo:

@@ -197,14 +197,32 @@ def info_to_pb(basis: Basis) -> pb.ResultInfo:
 
 def _slice(message: pb.Slice, organization_id: str, now: datetime, violations: list[Violation]) -> Slice:
     """Read a slice. "Until now" is until the end of this minute: so long, the question stays the same."""
-    part = slice_from_pb(message, organization_id=organization_id, now=now, violations=violations)
+    then = _as_of(message, now, violations)
+    part = slice_from_pb(
+        message, organization_id=organization_id, now=then or now, violations=violations, knows_as_of=True
+    )
     time_range = message.time_range
+    if then is not None:
+        if part.start_time >= then:
+            violations.append(Violation("slice.as_of_time", "is not after the start of the time range"))
+        return replace(part, end_time=min(part.end_time, then), as_of=then)
     if time_range.HasField("end_time"):
         return part
     end = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
     if time_range.HasField("start_time"):
         return replace(part, start_time=instant_from_pb(time_range.start_time), end_time=end)
     return replace(part, start_time=end - (part.end_time - part.start_time), end_time=end)
+
+
+def _as_of(message: pb.Slice, now: datetime, violations: list[Violation]) -> datetime | None:
+    """Read as of when the question is."""
+    if not message.HasField("as_of_time"):
+        return None
+    then = instant_from_pb(message.as_of_time)
+    if then > now:
+        violations.append(Violation("slice.as_of_time", f"is {then:%FT%TZ}, which is still to come"))
+        return now
+    return then
 
 
 def _dimensions(names: Sequence[str], violations: list[Violation]) -> tuple[Dimension, ...]:

@@ -20,9 +20,20 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 def slice_from_pb(
-    message: pb.Slice, *, organization_id: str, now: datetime, violations: list[Violation], path: str = "slice"
+    message: pb.Slice,
+    *,
+    organization_id: str,
+    now: datetime,
+    violations: list[Violation],
+    path: str = "slice",
+    knows_as_of: bool = False,
 ) -> Slice:
-    """Read a slice with its defaults; what is wrong is added to ``violations``, each named by its path."""
+    """Read a slice with its defaults; what is wrong is added to ``violations``, each named by its path.
+
+    An ``as_of_time`` is refused unless the caller knows what to do with it.
+    """
+    if message.HasField("as_of_time") and not knows_as_of:
+        violations.append(Violation(f"{path}.as_of_time", "is known to time series, breakdowns and campaigns only"))
     time_range = message.time_range
     has_start, has_end = time_range.HasField("start_time"), time_range.HasField("end_time")
     end = instant_from_pb(time_range.end_time) if has_end else _whole(now) + _MILLISECOND

@@ -8,6 +8,10 @@ from ingress_gateway.routes.analytics.slices import COMPARISONS, GRANULARITIES
 TAG = "Analytics"
 _METRICS = "Names of metrics, in a query with commas between them; `/api/v1/analytics/catalog` has them. At most 20."
 _COMPARE: Json = {"type": "string", "enum": list(COMPARISONS)}
+_AS_OF = (
+    "As it was known at this instant: only what was received before, with the campaign that each event had, and what "
+    "it counted for, then. A date is the midnight that it begins with."
+)
 _TABLE_PARAMETERS: dict[str, tuple[str, Json, Json]] = {
     "metrics": (f"{_METRICS} Otherwise clicks, unique_users, conversions, conversion_rate and revenue.", TEXT, WORDS),
     "order_by": ("The metric to order by; the first where none is given.", TEXT, TEXT),
@@ -23,6 +27,7 @@ _TABLE_PARAMETERS: dict[str, tuple[str, Json, Json]] = {
     ),
     "page_token": ("The `next_page_token` of the page before, with the same question.", TEXT, TEXT),
     "compare": ("Show the same numbers of an earlier time too.", _COMPARE, _COMPARE),
+    "as_of": (_AS_OF, TEXT, TEXT),
 }
 
 SCHEMAS: Json = {
@@ -209,6 +214,7 @@ PATHS: Json = {
                 {"type": "integer", "minimum": 1, "maximum": 100},
             ),
             "compare": ("Show the same of an earlier time too.", _COMPARE, _COMPARE),
+            "as_of": (_AS_OF, TEXT, TEXT),
         },
         schema=ref("Timeseries"),
         example={

@@ -29,7 +29,7 @@ _MOST_SERIES = 100
 
 def _timeseries_request(asked: Question) -> pb.QueryTimeseriesRequest:
     return pb.QueryTimeseriesRequest(
-        slice=slice_of(asked),
+        slice=slice_of(asked, knows_as_of=True),
         granularity=asked.choice("granularity", GRANULARITIES) or pb.GRANULARITY_UNSPECIFIED,
         metrics=asked.words("metrics", LINES),
         dimension=asked.text("dimension") or "",
@@ -65,7 +65,7 @@ def breakdown_request(
 ) -> pb.QueryBreakdownRequest:
     """Read everything about a table but its dimensions."""
     return pb.QueryBreakdownRequest(
-        slice=slice_of(asked, taken=taken),
+        slice=slice_of(asked, taken=taken, knows_as_of=True),
         dimensions=dimensions,
         metrics=asked.words("metrics", METRICS),
         order_by=asked.text("order_by") or "",
@@ -128,7 +128,7 @@ def _campaigns_request(asked: Question) -> CampaignsRequest:
         return breakdown_request(asked, ["campaign_id"])
     return pb.GetCampaignReportRequest(
         campaign_id=campaign_id,
-        slice=slice_of(asked, taken=["campaign_id"]),
+        slice=slice_of(asked, taken=["campaign_id"], knows_as_of=True),
         metrics=asked.words("metrics"),
     )
 

@@ -22,7 +22,7 @@ GRANULARITIES = {
 }
 
 
-def slice_of(asked: Question, *, taken: Collection[str] = ()) -> pb.Slice:
+def slice_of(asked: Question, *, taken: Collection[str] = (), knows_as_of: bool = False) -> pb.Slice:
     """Return the slice; ``taken`` are dimensions whose parameters mean something else in this call."""
     zone = asked.zone()
     start, end = asked.moment("start", zone), asked.moment("end", zone)
@@ -36,6 +36,7 @@ def slice_of(asked: Question, *, taken: Collection[str] = ()) -> pb.Slice:
         # Who asks for bots by name means to see them.
         includes_bots=bool(asked.flag("include_bots")) or "is_bot" in chosen,
         currency=asked.text("currency") or "",
+        as_of_time=timestamp_of(asked.moment("as_of", zone) if knows_as_of else None),
         dimension_filters=[pb.DimensionFilter(dimension=name, values=chosen[name]) for name in chosen],
     )
 

@@ -11,10 +11,13 @@ import grpc
 from pydantic import SecretStr
 
 from analytics_svc.assembly import projecting
+from analytics_svc.cache import Results
 from analytics_svc.claims import ClaimsInForce
 from analytics_svc.mappings import MappingsInForce
 from analytics_svc.projection.enricher import Enricher
+from analytics_svc.reports import Reports
 from analytics_svc.settings import AnalyticsSettings
+from analytics_svc.store.cache_memory import MemoryResultCache
 from analytics_svc.store.claims import ClickHouseClaimStore
 from analytics_svc.store.clickhouse import ClickHouseReadingStore
 from analytics_svc.store.connect import open_client
@@ -55,6 +58,7 @@ class Service:
     overlays: Any
     projection: Any
     client: "Client"
+    reports: Reports
 
     async def over(self, operation: projection_pb.Operation, organization_id: str) -> projection_pb.Operation:
         """Wait until an operation is over; return it."""
@@ -131,7 +135,12 @@ async def service(directory: Path) -> AsyncIterator[Service]:
         client = open_client(dsn)
         stack.callback(client.close)
         yield Service(
-            dsn, store, overlay_grpc.OverlayServiceStub(channel), projection_grpc.ProjectionServiceStub(channel), client
+            dsn,
+            store,
+            overlay_grpc.OverlayServiceStub(channel),
+            projection_grpc.ProjectionServiceStub(channel),
+            client,
+            Reports(reader, Results(MemoryResultCache()), watermark=lambda: None, clock=SystemClock()),
         )
 
 

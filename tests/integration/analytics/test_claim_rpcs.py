@@ -26,20 +26,22 @@ SUCCEEDED = projection_pb.OPERATION_STATE_SUCCEEDED
 async def site(tmp_path: Path) -> AsyncIterator[Service]:
     """Ten clicks from TikTok and five from elsewhere, a sale of one of them, and another organisation's."""
     async with service(tmp_path) as found:
-        clicks = [_click(number, "tiktok", NOON + number * DAY) for number in range(10)]
-        clicks += [_click(number, "google", NOON + number * DAY, campaign_id="cmp_old") for number in range(10, 13)]
-        clicks += [_click(number, "", NOON) for number in range(13, 15)]
+        clicks = [click(number, "tiktok", NOON + number * DAY) for number in range(10)]
+        clicks += [click(number, "google", NOON + number * DAY, campaign_id="cmp_old") for number in range(10, 13)]
+        clicks += [click(number, "", NOON) for number in range(13, 15)]
         ids = insert_events(found.client, clicks)
-        sale = _sale(ids[0], NOON + DAY)
-        insert_events(found.client, [sale, {**_click(0, "tiktok", NOON), "organization_id": OTHER}])
+        others = {**click(0, "tiktok", NOON), "organization_id": OTHER}
+        insert_events(found.client, [sale(ids[0], NOON + DAY), others])
         yield found
 
 
-def _click(number: int, source: str, time: datetime, **more: Any) -> dict[str, Any]:
+def click(number: int, source: str, time: datetime, **more: Any) -> dict[str, Any]:
+    """Return a click."""
     return {"event_id": uuid.uuid4(), "event_time": time, "source": source, "user_id": f"u{number}", **more}
 
 
-def _sale(click: uuid.UUID, time: datetime) -> dict[str, Any]:
+def sale(touch: uuid.UUID, time: datetime) -> dict[str, Any]:
+    """Return a sale that goes back to a click."""
     return {
         "event_type": "sale",
         "conversion_event": "sale",
@@ -51,7 +53,7 @@ def _sale(click: uuid.UUID, time: datetime) -> dict[str, Any]:
         "source": "tiktok",
         "user_id": "u0",
         "traffic_rule": "click",
-        "touch_event_id": click,
+        "touch_event_id": touch,
         "touch_time": NOON,
         "own": [""] * 30,
     }
@@ -120,10 +122,10 @@ async def test_matches_that_rest_on_a_missing_field_are_told_apart(site: Service
 async def test_an_event_tells_whose_it_is_and_was(site: Service) -> None:
     await site.apply(tiktok(), ACME)
     await site.apply(tiktok(2), ACME)
-    (click, sale), *_ = site.query(
+    (touched, sold), *_ = site.query(
         "SELECT toString(touch_event_id), toString(event_id) FROM events WHERE is_conversion = 1"
     )
-    for event_id, touch in ((click, ""), (sale, click)):
+    for event_id, touch in ((touched, ""), (sold, touched)):
         request = pb.GetEventClaimsRequest(event_id=event_id)
         owner = await site.overlays.GetEventClaims(request, metadata=caller(ACME))
         assert (owner.campaign_id, owner.rule_id, owner.routed_campaign_id) == ("cmp_tiktok", "r1", "")

@@ -99,6 +99,7 @@ class Slice(_message.Message):
     INCLUDES_BOTS_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
     DIMENSION_FILTERS_FIELD_NUMBER: _builtins.int
+    AS_OF_TIME_FIELD_NUMBER: _builtins.int
     time_zone: _builtins.str
     """IANA name, for example `Europe/Berlin`; empty: UTC. Days, weeks and hours are this zone's."""
     includes_bots: _builtins.bool
@@ -119,6 +120,13 @@ class Slice(_message.Message):
     def dimension_filters(self) -> _containers.RepeatedCompositeFieldContainer[Global___DimensionFilter]:
         """Only events that pass each of these, whatever `filter` says too; at most 20."""
 
+    @_builtins.property
+    def as_of_time(self) -> _timestamp_pb2.Timestamp:
+        """As it was known at this instant, which is not in the future: only what was received before it, with the campaign
+        that each event had, and what it counted for, then. Which click a conversion goes back to is as it is now. Read from
+        the events themselves. Time series, breakdowns and campaigns know it, all others refuse it. Not set: as it is now.
+        """
+
     def __init__(
         self,
         *,
@@ -128,10 +136,11 @@ class Slice(_message.Message):
         includes_bots: _builtins.bool = ...,
         currency: _builtins.str = ...,
         dimension_filters: _abc.Iterable[Global___DimensionFilter] | None = ...,
+        as_of_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "time_range", b"time_range"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "filter", b"filter", "time_range", b"time_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dimension_filters", b"dimension_filters", "filter", b"filter", "includes_bots", b"includes_bots", "time_range", b"time_range", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "currency", b"currency", "dimension_filters", b"dimension_filters", "filter", b"filter", "includes_bots", b"includes_bots", "time_range", b"time_range", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
