@@ -20,7 +20,7 @@ class AttributionSettings(BaseSettings):
     postgres_dsn: SecretStr
     """``postgresql://user:password@host:port/database``, or with ``?host=/directory`` for a unix socket."""
     postgres_pool_size: int = Field(default=10, ge=2, le=200)
-    """Most connections of this replica's pool; the routing feed holds one more."""
+    """Most connections of this replica's pool; the routing feed and the lead over conversions hold one more each."""
     auth_target: str = "127.0.0.1:50051"
     """Where auth_svc listens; asked about secret keys that internal callers send."""
     capture_target: str = "127.0.0.1:50053"

@@ -20,6 +20,8 @@ Isolation: TypeAlias = Literal["read_committed", "repeatable_read", "serializabl
 CONNECT_SECONDS = 3.0
 CLOSE_SECONDS = 2.0
 LONGEST_RETRY_SECONDS = 5.0
+LEAD_SECONDS = 1.0
+"""How often those who wait look whether they may lead, and who leads whether it does still."""
 
 # By class of SQLSTATE: connection failures, refused authentication, no such database, rolled back by the engine (a
 # deadlock for example), out of resources, stopped by the operator (a statement's time limit too), a failing system.
@@ -54,6 +56,20 @@ class Listener:
         self._woken.clear()
         if self._connection.is_closed():
             raise UnavailableError("the store has closed the connection")
+
+
+class Lead:
+    """That this process, and no other, does something; for as long as a connection lives."""
+
+    def __init__(self, connection: "asyncpg.Connection[Any]") -> None:
+        self._connection = connection
+
+    async def lost(self) -> None:
+        """Raise UnavailableError when it is over; never return. Another process may lead some seconds before."""
+        while True:
+            await asyncio.sleep(LEAD_SECONDS)
+            with unavailable_when_gone():
+                await self._connection.execute("SELECT 1")
 
 
 class Database:
@@ -135,6 +151,24 @@ class Database:
                 connection.add_termination_listener(listener.wake)
                 await connection.add_listener(channel, listener.wake)
             yield listener
+        finally:
+            connection.terminate()
+
+    @contextlib.asynccontextmanager
+    async def leading(self, lock_id: int) -> AsyncIterator[Lead]:
+        """Wait until no other process leads by this number, and lead for the time of the block.
+
+        What is done meanwhile must bear that, for seconds after a lost connection, two do it.
+        """
+        with unavailable_when_gone():
+            connection = await asyncpg.connect(
+                self._dsn, timeout=CONNECT_SECONDS, command_timeout=self._command_seconds
+            )
+        try:
+            with unavailable_when_gone():
+                while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", lock_id):  # noqa: ASYNC110 - the server's
+                    await asyncio.sleep(LEAD_SECONDS)
+            yield Lead(connection)
         finally:
             connection.terminate()
 

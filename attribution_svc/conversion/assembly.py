@@ -18,8 +18,14 @@ from attribution_svc.conversion.servicer import ConversionServicer
 from attribution_svc.conversion.verdicts import VerdictOutbox, VerdictSender
 from svc_runtime.clock import Clock
 from svc_runtime.grpc_client import Credentials
+from svc_runtime.logs import get_logger
 from svc_runtime.paging import PageTokens
-from svc_runtime.tasks import running
+from svc_runtime.postgres import Database
+from svc_runtime.tasks import keep_running, running
+
+LEAD_LOCK = 7_305_104
+"""Advisory lock of the replica that keeps conversions."""
+_log = get_logger(__name__)
 
 
 class _Matches(MatchStore, OrphanStore, RematchStore, Protocol):
@@ -28,6 +34,11 @@ class _Matches(MatchStore, OrphanStore, RematchStore, Protocol):
 
 class Stores(Protocol):
     """Where conversions are kept: parts of one database."""
+
+    @property
+    def database(self) -> Database:
+        """The database."""
+        ...
 
     @property
     def conversions(self) -> ConversionStore:
@@ -64,11 +75,19 @@ async def keeping_conversions(
     reading = RemoteReading(analytics, credentials)
     ruling = Ruling(stores.conversion_rules)
     matches = stores.conversion_matches
-    async with (
-        running("conversion follower", ConversionFollower(capture, credentials, stores.conversions).run()),
-        running("conversion rules", ruling.run()),
-        running("verdicts", VerdictSender(stores.verdicts, reading).run()),
-        running("conversion matcher", Matcher(matches, reading, clock=clock).run()),
-        running("conversion rematcher", Rematcher(matches, reading).run()),
-    ):
+
+    async def work() -> None:
+        # One replica does it. For seconds two may: the bookmark moves for one of them, and all else bears repeats.
+        async with (
+            stores.database.leading(LEAD_LOCK) as lead,
+            running("conversion follower", ConversionFollower(capture, credentials, stores.conversions).run()),
+            running("conversion rules", ruling.run()),
+            running("verdicts", VerdictSender(stores.verdicts, reading).run()),
+            running("conversion matcher", Matcher(matches, reading, clock=clock).run()),
+            running("conversion rematcher", Rematcher(matches, reading).run()),
+        ):
+            _log.info("this replica keeps the conversions")
+            await lead.lost()
+
+    async with running("conversions", keep_running("conversions", work, longest_delay_seconds=2.0)):
         yield ConversionServicer(Conversions(stores.conversions, page_tokens), Orphans(matches, reading), ruling)

@@ -26,7 +26,7 @@ _log = get_logger(__name__)
 class ConversionFollower:
     """Follows ``CaptureService.Subscribe`` into a ``ConversionStore``.
 
-    Replicas may follow at the same time: the bookmark moves for one of them, and the others go on from there.
+    Two may follow at the same time: the bookmark moves for one of them, and the other goes on from there.
     """
 
     def __init__(
