@@ -57,6 +57,11 @@ class Api:
         assert answer.status in {200, 202}, f"{path}: {answer.status} {answer.body.decode()}"
         return answer.json
 
+    def created(self, path: str, body: Any) -> Any:
+        answer = self.call(path, body)
+        assert answer.status == 201, f"{path}: {answer.status} {answer.body.decode()}"
+        return answer.json
+
     def sql(self, text: str) -> list[list[Any]]:
         rows: list[list[Any]] = self.ok("/query", {"sql": text})["rows"]
         return rows
