@@ -12,6 +12,7 @@ from attribution_svc.store.change_log import change_of
 from attribution_svc.store.delivery_log import PostgresDeliveryLog, insert_attempts
 from attribution_svc.store.webhooks import COLUMNS, readable_webhook_of, webhook_of, write
 from attribution_svc.webhooks.attempt import Circuit, DeliveryState, Failure, Next, Outcome, Pace
+from attribution_svc.webhooks.change import Change
 from attribution_svc.webhooks.store import Attempt, ChangeBatch, Claim, ClaimLimits, NewDelivery
 from attribution_svc.webhooks.stored import change_from_json, change_to_json
 from attribution_svc.webhooks.webhook import Webhook
@@ -22,6 +23,14 @@ _CURSOR = "SELECT change_id FROM webhook_cursor"
 _CHANGES = """
 SELECT organization_id, change_id, conversion_id, kind, before, after, change_time
 FROM conversion_changes WHERE change_id > $1 ORDER BY change_id LIMIT $2
+"""
+_CHANGES_BETWEEN = """
+SELECT organization_id, change_id, conversion_id, kind, before, after, change_time
+FROM conversion_changes
+WHERE organization_id = $1 AND change_time >= coalesce($2::timestamptz, '-infinity')
+  AND change_time < coalesce($3::timestamptz, 'infinity')
+  AND (change_time, change_id) > (coalesce($4::timestamptz, '-infinity'), coalesce($5::bigint, 0))
+ORDER BY change_time, change_id LIMIT $6
 """
 _MOVE = "UPDATE webhook_cursor SET change_id = $2 WHERE change_id = $1"
 _INSERT = """
@@ -114,6 +123,28 @@ class PostgresDeliveryQueue(PostgresDeliveryLog):
                 await _insert(connection, deliveries, DeliveryState.PENDING, attempt_count=0, lease_end=None)
         return True
 
+    async def changes_between(
+        self,
+        organization_id: str,
+        start_time: datetime | None,
+        end_time: datetime | None,
+        *,
+        after: tuple[datetime, int] | None,
+        limit: int,
+    ) -> list[Change]:
+        """See ``DeliveryQueue.changes_between``."""
+        place = after or (None, None)
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_CHANGES_BETWEEN, organization_id, start_time, end_time, *place, limit)
+        return [change for change in map(change_of, rows) if change is not None]
+
+    async def add(self, deliveries: Sequence[NewDelivery]) -> int:
+        """See ``DeliveryQueue.add``."""
+        if not deliveries:
+            return 0
+        async with self._database.transaction() as connection:
+            return await _insert(connection, deliveries, DeliveryState.PENDING, attempt_count=0, lease_end=None)
+
     async def claim(self, limits: ClaimLimits, *, now: datetime) -> list[Claim]:
         """See ``DeliveryQueue.claim``."""
         full = [key for key, count in limits.busy.items() if count >= limits.most_per_webhook]
@@ -172,8 +203,8 @@ async def _insert(
     *,
     attempt_count: int,
     lease_end: datetime | None,
-) -> None:
-    await connection.execute(
+) -> int:
+    done = await connection.execute(
         _INSERT,
         [found.change.organization_id for found in deliveries],
         [found.delivery_id for found in deliveries],
@@ -188,6 +219,7 @@ async def _insert(
         [found.create_time for found in deliveries],
         [found.expire_time for found in deliveries],
     )
+    return int(done.rpartition(" ")[2])
 
 
 def _shares(rows: Sequence[asyncpg.Record], limits: ClaimLimits, now: datetime) -> dict[tuple[str, str], int]:

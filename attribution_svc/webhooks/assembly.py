@@ -49,5 +49,5 @@ async def running_webhooks(
         await stack.enter_async_context(
             running("webhook planner", keep_running("webhook planner", lambda: planner.run(dispatcher.wake)))
         )
-        registry = WebhookRegistry(store, queue, dispatcher, vault, guard, tokens, clock=clock, limits=limits)
+        registry = WebhookRegistry(store, queue, planner, dispatcher, vault, guard, tokens, clock=clock, limits=limits)
         yield WebhookServicer(registry)

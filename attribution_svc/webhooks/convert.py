@@ -133,6 +133,15 @@ def _duration(message: Duration, path: str, violations: list[Violation]) -> time
         return DEFAULT_AGE
 
 
+def range_from_pb(message: time_range_pb2.TimeRange) -> tuple[datetime | None, datetime | None]:
+    """Read a range of time; raise InvalidArgumentError."""
+    violations: list[Violation] = []
+    found = _instant(message, "start_time", violations), _instant(message, "end_time", violations)
+    if violations:
+        raise InvalidArgumentError.of(violations)
+    return found
+
+
 def filter_from_pb(request: pb.ListDeliveriesRequest | pb.ReplayDeliveriesRequest) -> DeliveryFilter:
     """Read which deliveries are meant; raise InvalidArgumentError with everything that cannot be read."""
     violations: list[Violation] = []

@@ -83,13 +83,14 @@ class Planner:
             return 0
         organization_ids = sorted({change.organization_id for change in batch.changes})
         webhooks = await self._webhooks.enabled_of(organization_ids)
-        deliveries = await self._deliveries(batch.changes, webhooks)
+        deliveries = await self.deliveries(batch.changes, webhooks)
         if await self._queue.plan(batch, deliveries) and deliveries:
             webhook_deliveries_planned.add(len(deliveries))
             planned()
         return len(batch.changes)
 
-    async def _deliveries(self, changes: Sequence[Change], webhooks: Sequence[Webhook]) -> list[NewDelivery]:
+    async def deliveries(self, changes: Sequence[Change], webhooks: Sequence[Webhook]) -> list[NewDelivery]:
+        """Return what the webhooks are to be told of these changes. Raise UnavailableError."""
         by_organization: dict[str, list[Webhook]] = {}
         for webhook in webhooks:
             by_organization.setdefault(webhook.organization_id, []).append(webhook)

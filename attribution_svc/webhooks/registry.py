@@ -12,7 +12,7 @@ from attribution_svc.webhooks.change import Change, Click, Conversion
 from attribution_svc.webhooks.dispatcher import Dispatcher, DispatchLimits
 from attribution_svc.webhooks.guard import Guard, RefusedAddressError
 from attribution_svc.webhooks.message import secret_text
-from attribution_svc.webhooks.planner import mint_delivery_id
+from attribution_svc.webhooks.planner import Planner, mint_delivery_id
 from attribution_svc.webhooks.store import Delivery, DeliveryFilter, DeliveryQueue, NewDelivery, Position, WebhookStore
 from attribution_svc.webhooks.vault import Vault
 from attribution_svc.webhooks.webhook import (
@@ -33,6 +33,7 @@ from svc_runtime.errors import FailedPreconditionError, InvalidArgumentError, Vi
 from svc_runtime.paging import PageTokens, check_page_size
 
 MOST_REPLAYED = 10_000
+MOST_BACKFILLED = 500
 ENDED = (DeliveryState.DEAD, DeliveryState.CANCELLED, DeliveryState.SUCCEEDED)
 _BASE62 = string.digits + string.ascii_letters
 ItemT = TypeVar("ItemT", Webhook, Delivery)
@@ -68,6 +69,7 @@ class WebhookRegistry:
         self,
         webhooks: WebhookStore,
         queue: DeliveryQueue,
+        planner: Planner,
         dispatcher: Dispatcher,
         vault: Vault,
         guard: Guard,
@@ -79,6 +81,7 @@ class WebhookRegistry:
     ) -> None:
         self._webhooks = webhooks
         self._queue = queue
+        self._planner = planner
         self._dispatcher = dispatcher
         self._vault = vault
         self._guard = guard
@@ -200,6 +203,37 @@ class WebhookRegistry:
         await self._queue.replay(webhook, delivery_id, now=self._clock.now())
         self._dispatcher.wake()
         return await self._queue.get(organization_id, webhook_id, delivery_id)
+
+    async def backfill(
+        self,
+        webhook_id: str,
+        start_time: datetime | None,
+        end_time: datetime | None,
+        *,
+        organization_id: str,
+        page_token: str,
+    ) -> tuple[int, str]:
+        """Tell a webhook of what it has not heard of, 500 changes at a time; return how many, and where to go on.
+
+        Raise NotFoundError, FailedPreconditionError while it is off, InvalidArgumentError or UnavailableError.
+        """
+        webhook = await self._find(webhook_id, organization_id)
+        if not webhook.is_enabled:
+            raise FailedPreconditionError(f"webhook {webhook_id} is off: turn it on first")
+        scope = ("backfill", organization_id, webhook_id, start_time, end_time)
+        place = self._page_tokens.open(page_token, *scope)
+        changes = await self._queue.changes_between(
+            organization_id,
+            start_time,
+            end_time,
+            after=(datetime.fromisoformat(place[0]), place[1]) if place else None,
+            limit=MOST_BACKFILLED,
+        )
+        count = await self._queue.add(await self._planner.deliveries(changes, [webhook]))
+        self._dispatcher.wake()
+        if len(changes) < MOST_BACKFILLED:
+            return count, ""
+        return count, self._page_tokens.seal([changes[-1].change_time.isoformat(), changes[-1].change_id], *scope)
 
     async def replay_all(
         self, webhook_id: str, wanted: DeliveryFilter, *, states: Sequence[DeliveryState], organization_id: str

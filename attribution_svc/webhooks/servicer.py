@@ -6,6 +6,7 @@ from attribution_svc.webhooks.convert import (
     delivery_to_pb,
     filter_from_pb,
     new_webhook_from_pb,
+    range_from_pb,
     states_from_pb,
     webhook_to_pb,
 )
@@ -113,6 +114,20 @@ class WebhookServicer(pb_grpc.WebhookServiceServicer):
             request.webhook_id, request.delivery_id, organization_id=current_caller().organization_id
         )
         return pb.ReplayDeliveryResponse(delivery=delivery_to_pb(delivery, is_whole=True))
+
+    async def BackfillDeliveries(
+        self, request: pb.BackfillDeliveriesRequest, context: ServicerContext
+    ) -> pb.BackfillDeliveriesResponse:
+        """Tell a webhook of the caller's organisation of what it has not heard of."""
+        start_time, end_time = range_from_pb(request.time_range)
+        count, token = await self._registry.backfill(
+            request.webhook_id,
+            start_time,
+            end_time,
+            organization_id=current_caller().organization_id,
+            page_token=request.page_token,
+        )
+        return pb.BackfillDeliveriesResponse(delivery_count=count, next_page_token=token)
 
     async def ReplayDeliveries(
         self, request: pb.ReplayDeliveriesRequest, context: ServicerContext

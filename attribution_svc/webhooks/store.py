@@ -176,6 +176,22 @@ class DeliveryQueue(Protocol):
         """
         ...
 
+    async def changes_between(
+        self,
+        organization_id: str,
+        start_time: datetime | None,
+        end_time: datetime | None,
+        *,
+        after: tuple[datetime, int] | None,
+        limit: int,
+    ) -> list[Change]:
+        """Return up to ``limit`` changes of an organisation by time, then id, from behind ``after`` on."""
+        ...
+
+    async def add(self, deliveries: Sequence[NewDelivery]) -> int:
+        """Put deliveries in, and return how many: none twice, by its webhook and change."""
+        ...
+
     async def claim(self, limits: ClaimLimits, *, now: datetime) -> list[Claim]:
         """Take due deliveries out, oldest first, of the webhooks that wait longest; none whose circuit is open.
 

@@ -121,6 +121,7 @@ def routes() -> list[HttpRoute]:
         HttpRoute(("DELETE",), "/api/v1/webhooks/{webhook_id}", webhooks.delete_webhook),
         HttpRoute(("POST",), "/api/v1/webhooks/{webhook_id}:rotate-secret", webhooks.rotate_secret),
         HttpRoute(("POST",), "/api/v1/webhooks/{webhook_id}:test", webhooks.send_test),
+        HttpRoute(("POST",), "/api/v1/webhooks/{webhook_id}:backfill", webhooks.backfill),
         HttpRoute(("POST",), "/api/v1/webhooks/{webhook_id}:replay", webhooks.replay_deliveries),
         HttpRoute(_READ, "/api/v1/webhooks/{webhook_id}/deliveries", webhooks.list_deliveries),
         HttpRoute(_READ, "/api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}", webhooks.get_delivery),

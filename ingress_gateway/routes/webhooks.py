@@ -140,6 +140,18 @@ async def replay_delivery(call: Call) -> web.StreamResponse:
     return respond_json(_whole((await api.ask(api.webhooks.ReplayDelivery, request)).delivery), status=202)
 
 
+async def backfill(call: Call) -> web.StreamResponse:
+    """Tell a webhook of what it has not heard of."""
+    api = ApiCall(call, "webhooks:write")
+    with await api.body(is_optional=True) as given:
+        request = pb.BackfillDeliveriesRequest(
+            webhook_id=api.path("webhook_id"), time_range=_time_range(given), page_token=given.page_token()
+        )
+    filled = await api.ask(api.webhooks.BackfillDeliveries, request)
+    body = {"delivery_count": filled.delivery_count, "next_page_token": filled.next_page_token}
+    return respond_json(body, status=202)
+
+
 async def replay_deliveries(call: Call) -> web.StreamResponse:
     """Send what ended in a range of time again."""
     api = ApiCall(call, "webhooks:write")

@@ -158,6 +158,12 @@ class FakeWebhooks(pb_grpc.WebhookServiceServicer):
         delivery.next_attempt_time.CopyFrom(stamp())
         return pb.ReplayDeliveryResponse(delivery=delivery)
 
+    async def BackfillDeliveries(
+        self, request: pb.BackfillDeliveriesRequest, context: ServicerContext
+    ) -> pb.BackfillDeliveriesResponse:
+        self._find(await self._step_in(request, context), request.webhook_id)
+        return pb.BackfillDeliveriesResponse(delivery_count=5, next_page_token="" if request.page_token else "more")
+
     async def ReplayDeliveries(
         self, request: pb.ReplayDeliveriesRequest, context: ServicerContext
     ) -> pb.ReplayDeliveriesResponse:

@@ -13,7 +13,7 @@ import pytest
 from ingress_gateway.openapi.conversions import CONVERSION_ID
 from ingress_gateway.openapi.document import openapi_document
 from ingress_gateway.openapi.page import render_page
-from ingress_gateway.openapi.webhooks import DELIVERY_ID, WEBHOOK_ID
+from ingress_gateway.openapi.webhook_parts import DELIVERY_ID, WEBHOOK_ID
 from tests.contract.gateway_api.description import Description
 from tests.contract.gateway_api.fakes import ACME, OTHER_KEY, PUBLISHABLE_KEY, SECRET_KEY, key_with, key_without, stamp
 from tests.contract.gateway_api.mesh import Answer, Mesh

@@ -148,6 +148,16 @@ async def test_one_and_a_range_are_replayed(mesh: Mesh) -> None:
     assert refused.violations == {"states[0]": "must be one of: dead, cancelled, succeeded"}
 
 
+async def test_what_was_not_heard_is_told_in_pages(mesh: Mesh) -> None:
+    mesh.webhooks.put(ACME, "wh_1")
+    wanted = {"start_time": "2026-11-03T00:00:00Z"}
+    first = await mesh.post(f"{ALL}/wh_1:backfill", wanted)
+    assert (first.status, first.json) == (202, {"delivery_count": 5, "next_page_token": "more"})
+    second = await mesh.post(f"{ALL}/wh_1:backfill", {**wanted, "page_token": "more"})
+    assert second.json["next_page_token"] == ""
+    assert mesh.webhooks.asked[-1].time_range.start_time.ToJsonString() == "2026-11-03T00:00:00Z"
+
+
 async def test_each_organisation_has_its_own_and_takes_it_away(mesh: Mesh) -> None:
     mesh.webhooks.put(OTHER, "wh_theirs")
     assert (await mesh.get(ALL)).json["webhooks"] == []

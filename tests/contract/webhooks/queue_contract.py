@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -376,6 +376,37 @@ class DeliveryQueueContract:
         with pytest.raises(NotFoundError):
             await queue.get("org_a", "wh_1", "msg_001")
         assert (await queue.get("org_a", "wh_1", "msg_002")).state is DeliveryState.PENDING
+
+    async def test_changes_are_found_by_time_and_added_once(
+        self, store: WebhookStore, queue: DeliveryQueue, log: Log
+    ) -> None:
+        changes = [replace(make_change(at), change_time=NOW + (10 - at) * MINUTE) for at in range(1, 5)]
+        await log([*changes, make_change(9, organization_id="org_b")])
+
+        async def found(*span: datetime | None, after: tuple[datetime, int] | None = None) -> list[int]:
+            start, end = span
+            between = await queue.changes_between("org_a", start, end, after=after, limit=3)
+            return [change.change_id for change in between]
+
+        assert await found(None, None) == [4, 3, 2]
+        assert await found(None, None, after=(changes[1].change_time, 2)) == [1]
+        assert await found(changes[2].change_time, changes[0].change_time) == [3, 2]
+        webhook = make_webhook()
+        await store.insert(webhook, actor="key:1", most=5)
+        one, other = make_delivery("msg_1", webhook, changes[0]), make_delivery("msg_2", webhook, changes[1])
+        assert await queue.add([]) == 0
+        assert await queue.add([one]) == 1
+        assert await queue.add([replace(one, delivery_id="msg_3"), other]) == 1
+        assert sorted(ids(await queue.claim(make_limits(), now=NOW))) == ["msg_1", "msg_2"]
+
+    async def test_a_conversion_is_created_once_for_a_webhook(
+        self, store: WebhookStore, queue: DeliveryQueue, log: Log
+    ) -> None:
+        webhook = make_webhook()
+        await store.insert(webhook, actor="key:1", most=5)
+        first, second = make_change(1, conversion_id="c"), make_change(2, conversion_id="c")
+        status = make_change(3, conversion_id="c", kind=EventKind.STATUS)
+        assert await queue.add([make_delivery(f"msg_{c.change_id}", webhook, c) for c in (first, second, status)]) == 2
 
     async def test_the_backlog_is_what_is_due(self, store: WebhookStore, queue: DeliveryQueue, log: Log) -> None:
         assert await queue.backlog(now=NOW) == Backlog(0, timedelta())

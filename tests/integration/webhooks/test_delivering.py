@@ -195,3 +195,21 @@ async def test_a_deleted_one_hears_nothing_more(service: Service, receiver: Rece
     await log([make_change(1)])
     await receiver.until(1)
     assert [request.target for request in receiver.requests] == ["/stays"]
+
+
+async def test_a_webhook_is_told_afterwards_of_what_it_has_not_heard(
+    service: Service, receiver: Receiver, log: WriteLog
+) -> None:
+    early = await service.create(f"{receiver.url}/early", statuses=["sale"])
+    await log([make_change(1), make_change(2, status="lead"), make_change(3, organization_id="org_b")])
+    await receiver.until(1)
+    late = await service.create(f"{receiver.url}/late")
+    counts = []
+    for webhook_id in (early.webhook.webhook_id, late.webhook.webhook_id, late.webhook.webhook_id):
+        request = pb.BackfillDeliveriesRequest(webhook_id=webhook_id)
+        filled = await service.stub.BackfillDeliveries(request, metadata=caller_of())
+        counts.append(filled.delivery_count)
+        assert filled.next_page_token == ""
+    assert counts == [0, 2, 0]
+    await receiver.until(3)
+    assert sorted(request.target for request in receiver.requests) == ["/early", "/late", "/late"]

@@ -961,6 +961,64 @@ class ReplayDeliveryResponse(_message.Message):
 Global___ReplayDeliveryResponse: _TypeAlias = ReplayDeliveryResponse  # noqa: Y015
 
 @_typing.final
+class BackfillDeliveriesRequest(_message.Message):
+    """BackfillDeliveriesRequest says from when to when."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEBHOOK_ID_FIELD_NUMBER: _builtins.int
+    TIME_RANGE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    webhook_id: _builtins.str
+    """The webhook."""
+    page_token: _builtins.str
+    """`next_page_token` of the call before."""
+    @_builtins.property
+    def time_range(self) -> _time_range_pb2.TimeRange:
+        """When the conversions changed. A missing end leaves that side open."""
+
+    def __init__(
+        self,
+        *,
+        webhook_id: _builtins.str = ...,
+        time_range: _time_range_pb2.TimeRange | None = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time_range", b"time_range"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_token", b"page_token", "time_range", b"time_range", "webhook_id", b"webhook_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackfillDeliveriesRequest: _TypeAlias = BackfillDeliveriesRequest  # noqa: Y015
+
+@_typing.final
+class BackfillDeliveriesResponse(_message.Message):
+    """BackfillDeliveriesResponse says how many."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELIVERY_COUNT_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    delivery_count: _builtins.int
+    """New deliveries, which wait."""
+    next_page_token: _builtins.str
+    """Where to go on; empty when the range is through."""
+    def __init__(
+        self,
+        *,
+        delivery_count: _builtins.int = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery_count", b"delivery_count", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackfillDeliveriesResponse: _TypeAlias = BackfillDeliveriesResponse  # noqa: Y015
+
+@_typing.final
 class ReplayDeliveriesRequest(_message.Message):
     """ReplayDeliveriesRequest says which."""
 

@@ -86,6 +86,11 @@ class WebhookServiceStub:
                 request_serializer=trellis_dot_attribution_dot_v1_dot_webhook__service__pb2.ReplayDeliveryRequest.SerializeToString,
                 response_deserializer=trellis_dot_attribution_dot_v1_dot_webhook__service__pb2.ReplayDeliveryResponse.FromString,
                 _registered_method=True)
+        self.BackfillDeliveries = channel.unary_unary(
+                '/trellis.attribution.v1.WebhookService/BackfillDeliveries',
+                request_serializer=trellis_dot_attribution_dot_v1_dot_webhook__service__pb2.BackfillDeliveriesRequest.SerializeToString,
+                response_deserializer=trellis_dot_attribution_dot_v1_dot_webhook__service__pb2.BackfillDeliveriesResponse.FromString,
+                _registered_method=True)
         self.ReplayDeliveries = channel.unary_unary(
                 '/trellis.attribution.v1.WebhookService/ReplayDeliveries',
                 request_serializer=trellis_dot_attribution_dot_v1_dot_webhook__service__pb2.ReplayDeliveriesRequest.SerializeToString,
@@ -173,6 +178,15 @@ class WebhookServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BackfillDeliveries(self, request, context):
+        """Tells a webhook of what it has not heard of in a range of time: from before it was made, changed or turned on again.
+        What it was told, it is not told again: repeat it at will. Up to 500 changes in one call. Errors: NOT_FOUND;
+        FAILED_PRECONDITION while it is off; INVALID_ARGUMENT (page token); UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReplayDeliveries(self, request, context):
         """Replays what ended in a range of time, at most 10,000 in one call. Errors: NOT_FOUND, INVALID_ARGUMENT.
         """
@@ -232,6 +246,11 @@ def add_WebhookServiceServicer_to_server(servicer, server):
                     servicer.ReplayDelivery,
                     request_deserializer=trellis_dot_attribution_dot_v1_dot_webhook__service__pb2.ReplayDeliveryRequest.FromString,
                     response_serializer=trellis_dot_attribution_dot_v1_dot_webhook__service__pb2.ReplayDeliveryResponse.SerializeToString,
+            ),
+            'BackfillDeliveries': grpc.unary_unary_rpc_method_handler(
+                    servicer.BackfillDeliveries,
+                    request_deserializer=trellis_dot_attribution_dot_v1_dot_webhook__service__pb2.BackfillDeliveriesRequest.FromString,
+                    response_serializer=trellis_dot_attribution_dot_v1_dot_webhook__service__pb2.BackfillDeliveriesResponse.SerializeToString,
             ),
             'ReplayDeliveries': grpc.unary_unary_rpc_method_handler(
                     servicer.ReplayDeliveries,
@@ -511,6 +530,33 @@ class WebhookService:
             '/trellis.attribution.v1.WebhookService/ReplayDelivery',
             trellis_dot_attribution_dot_v1_dot_webhook__service__pb2.ReplayDeliveryRequest.SerializeToString,
             trellis_dot_attribution_dot_v1_dot_webhook__service__pb2.ReplayDeliveryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BackfillDeliveries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trellis.attribution.v1.WebhookService/BackfillDeliveries',
+            trellis_dot_attribution_dot_v1_dot_webhook__service__pb2.BackfillDeliveriesRequest.SerializeToString,
+            trellis_dot_attribution_dot_v1_dot_webhook__service__pb2.BackfillDeliveriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -65,6 +65,11 @@ class WebhookServiceStub:
     """Sends a delivery that has ended again, under its id, as the webhook is now. Errors: NOT_FOUND; FAILED_PRECONDITION
     when it has not ended.
     """
+    BackfillDeliveries: _grpc.UnaryUnaryMultiCallable[_webhook_service_pb2.BackfillDeliveriesRequest, _webhook_service_pb2.BackfillDeliveriesResponse]
+    """Tells a webhook of what it has not heard of in a range of time: from before it was made, changed or turned on again.
+    What it was told, it is not told again: repeat it at will. Up to 500 changes in one call. Errors: NOT_FOUND;
+    FAILED_PRECONDITION while it is off; INVALID_ARGUMENT (page token); UNAVAILABLE.
+    """
     ReplayDeliveries: _grpc.UnaryUnaryMultiCallable[_webhook_service_pb2.ReplayDeliveriesRequest, _webhook_service_pb2.ReplayDeliveriesResponse]
     """Replays what ended in a range of time, at most 10,000 in one call. Errors: NOT_FOUND, INVALID_ARGUMENT."""
 
@@ -104,6 +109,11 @@ class WebhookServiceAsyncStub(WebhookServiceStub):
     ReplayDelivery: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.ReplayDeliveryRequest, _webhook_service_pb2.ReplayDeliveryResponse]  # type: ignore[assignment]
     """Sends a delivery that has ended again, under its id, as the webhook is now. Errors: NOT_FOUND; FAILED_PRECONDITION
     when it has not ended.
+    """
+    BackfillDeliveries: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.BackfillDeliveriesRequest, _webhook_service_pb2.BackfillDeliveriesResponse]  # type: ignore[assignment]
+    """Tells a webhook of what it has not heard of in a range of time: from before it was made, changed or turned on again.
+    What it was told, it is not told again: repeat it at will. Up to 500 changes in one call. Errors: NOT_FOUND;
+    FAILED_PRECONDITION while it is off; INVALID_ARGUMENT (page token); UNAVAILABLE.
     """
     ReplayDeliveries: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.ReplayDeliveriesRequest, _webhook_service_pb2.ReplayDeliveriesResponse]  # type: ignore[assignment]
     """Replays what ended in a range of time, at most 10,000 in one call. Errors: NOT_FOUND, INVALID_ARGUMENT."""
@@ -201,6 +211,17 @@ class WebhookServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_webhook_service_pb2.ReplayDeliveryResponse, _abc.Awaitable[_webhook_service_pb2.ReplayDeliveryResponse]]:
         """Sends a delivery that has ended again, under its id, as the webhook is now. Errors: NOT_FOUND; FAILED_PRECONDITION
         when it has not ended.
+        """
+
+    @_abc_1.abstractmethod
+    def BackfillDeliveries(
+        self,
+        request: _webhook_service_pb2.BackfillDeliveriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_webhook_service_pb2.BackfillDeliveriesResponse, _abc.Awaitable[_webhook_service_pb2.BackfillDeliveriesResponse]]:
+        """Tells a webhook of what it has not heard of in a range of time: from before it was made, changed or turned on again.
+        What it was told, it is not told again: repeat it at will. Up to 500 changes in one call. Errors: NOT_FOUND;
+        FAILED_PRECONDITION while it is off; INVALID_ARGUMENT (page token); UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
