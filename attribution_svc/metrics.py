@@ -37,7 +37,8 @@ claims_handed_over = _meter.create_counter(
 conversion_events = _meter.create_counter(
     "trellis.attribution.conversion_events",
     unit="{event}",
-    description="Events of the feed that speak of conversions; `kind` is added, or repeated: there already.",
+    description="Events of the feed that speak of conversions; `kind` is added, repeated (there already), "
+    "or refused by the store: look at the log.",
 )
 webhook_deliveries_planned = _meter.create_counter(
     "trellis.attribution.webhook_deliveries_planned",

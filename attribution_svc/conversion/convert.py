@@ -10,6 +10,7 @@ from enrichment.conversion_reading import POSTBACK
 from enrichment.conversions import Happening, happening_of
 from enrichment.status import Status
 from svc_runtime.errors import InvalidArgumentError, Violation
+from svc_runtime.logs import get_logger
 from svc_runtime.timestamps import timestamp_of
 from trellis.attribution.v1 import conversion_service_pb2 as pb
 from trellis.capture.v1 import capture_service_pb2, event_pb2
@@ -20,6 +21,7 @@ _STATES = {
     MatchState.MATCHED: pb.MATCH_STATE_MATCHED,
     MatchState.ORPHAN: pb.MATCH_STATE_ORPHAN,
 }
+_log = get_logger(__name__)
 _STATUSES = ("", *Status)
 
 
@@ -31,8 +33,17 @@ def bookmark_from_pb(message: capture_service_pb2.SubscribeResponse) -> Bookmark
 
 def conversion_events_from_pb(batch: bytes) -> list[ConversionEvent]:
     """Read an encoded ``EventBatch``: what in it speaks of conversions."""
-    events = (_event(event) for event in event_pb2.EventBatch.FromString(batch).events if _may_speak(event))
+    events = (_read(event) for event in event_pb2.EventBatch.FromString(batch).events if _may_speak(event))
     return [event for event in events if event is not None]
+
+
+def _read(event: event_pb2.Event) -> ConversionEvent | None:
+    try:
+        return _event(event)
+    except Exception as error:  # noqa: BLE001 - one that breaks the reading must not keep all others from being read
+        # Its text may hold what was sent.
+        _log.error("an event cannot be read", event_id=event.event_id, error=type(error).__name__)
+        return None
 
 
 def _may_speak(event: event_pb2.Event) -> bool:

@@ -11,6 +11,7 @@ from attribution_svc.conversion.conversion import Conversion, Folded, Share
 from attribution_svc.conversion.event import ConversionEvent
 from attribution_svc.conversion.rules import REFUND, Choice, Rules, type_of
 from enrichment.status import Status
+from enrichment.values import LARGEST_MICROS
 
 _MOST_REFERENCES = 16
 
@@ -97,7 +98,7 @@ def _draft(conversion_type: str, events: Sequence[ConversionEvent], statuses: di
     worth = [event for event in worth if event.currency == draft.currency]
     match choice:
         case Choice.SUM:
-            chosen = worth
+            chosen = _summable(worth)
         case Choice.LAST:
             chosen = worth[-1:]
         case Choice.MAX:
@@ -107,6 +108,17 @@ def _draft(conversion_type: str, events: Sequence[ConversionEvent], statuses: di
     draft.values = {event.event_id: event.value_micros or 0 for event in chosen}
     draft.is_currency_assumed = any(event.is_currency_assumed for event in chosen)
     return draft
+
+
+def _summable(worth: Sequence[ConversionEvent]) -> list[ConversionEvent]:
+    """Return the events whose sum a column holds; one that would go beyond is left out."""
+    total, chosen = 0, []
+    for event in worth:
+        value = event.value_micros or 0
+        if total + value <= LARGEST_MICROS:
+            total += value
+            chosen.append(event)
+    return chosen
 
 
 def _share_out(draft: _Draft, shares: dict[str, Share]) -> None:

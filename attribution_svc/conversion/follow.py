@@ -1,13 +1,15 @@
 """Following the feed: what capture_svc stored of conversions is kept, each event once."""
 
 import asyncio
+from collections.abc import Sequence
 
 import grpc
 
 from attribution_svc import metrics
 from attribution_svc.conversion.book import Bookmark, ConversionStore
 from attribution_svc.conversion.convert import bookmark_from_pb, conversion_events_from_pb
-from svc_runtime.errors import UnavailableError
+from attribution_svc.conversion.event import ConversionEvent
+from svc_runtime.errors import TrellisError, UnavailableError
 from svc_runtime.grpc_client import Credentials
 from svc_runtime.logs import get_logger
 from svc_runtime.rpc_status import error_from_rpc
@@ -73,9 +75,26 @@ class ConversionFollower:
             return bookmark
         # Reading thousands of events takes a while: not on the loop that watches routing.
         events = await asyncio.to_thread(conversion_events_from_pb, message.events)
-        added = await self._store.take(events, after, expected_cursor=bookmark.cursor)
+        added = await self._put(events, after, bookmark)
         metrics.conversion_events.add(added, {"kind": "added"})
         if added != len(events):
             metrics.conversion_events.add(len(events) - added, {"kind": "repeated"})
             _log.info("some events were there already", repeated_count=len(events) - added)
         return after
+
+    async def _put(self, events: Sequence[ConversionEvent], after: Bookmark, before: Bookmark) -> int:
+        """Let the store take events and move the bookmark; one that it chokes on keeps no other waiting."""
+        try:
+            return await self._store.take(events, after, expected_cursor=before.cursor)
+        except TrellisError:
+            raise
+        except Exception as error:
+            if len(events) > 1:
+                half = len(events) // 2
+                return await self._put(events[:half], before, before) + await self._put(events[half:], after, before)
+            if not events:
+                raise
+            # Its text may hold what was sent.
+            _log.error("an event cannot be kept", event_id=events[0].event_id, error=type(error).__name__)
+            metrics.conversion_events.add(1, {"kind": "refused"})
+            return await self._store.take((), after, expected_cursor=before.cursor)

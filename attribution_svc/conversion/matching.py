@@ -13,6 +13,7 @@ from typing import Protocol
 from attribution_svc import metrics
 from attribution_svc.conversion.conversion import Conversion
 from attribution_svc.conversion.kept import Kept, Match, MatchState, OrphanReason, Suggestion, Touch
+from attribution_svc.conversion.pieces import in_pieces
 from attribution_svc.conversion.rules import Rules
 from svc_runtime.clock import Clock
 from svc_runtime.logs import get_logger
@@ -66,6 +67,10 @@ class FoundClick:
     kind: str
     """`exact`, or in what they differ: `encoded`, `case` or `prefix`."""
     touch: Touch
+
+
+_NOTHING = Linked(is_read=True, touch=None, campaign_id="")
+"""Of an event that the reading can have nothing of."""
 
 
 class Links(Protocol):
@@ -162,14 +167,19 @@ class Matcher:
         linked: dict[Due, list[Linked]] = {told: [] for told in due}
         keys = [(told, key) for told in due for key in told.keys]
         watermarks: list[datetime | None] = []
+
+        async def ask(wanted: Sequence[EventKey]) -> list[Linked]:
+            answers, watermark = await self._links.touches(wanted)
+            watermarks.append(watermark)
+            return answers
+
         for start in range(0, len(keys), 1_000):
             piece = keys[start : start + 1_000]
-            answers, watermark = await self._links.touches([key for _, key in piece])
-            watermarks.append(watermark)
+            answers = await in_pieces(ask, [key for _, key in piece], refused=lambda _: _NOTHING)
             for (told, _), answer in zip(piece, answers, strict=True):
                 linked[told].append(answer)
         known = [watermark for watermark in watermarks if watermark is not None]
-        return linked, min(known) if len(known) == len(watermarks) else None
+        return linked, min(known) if known and len(known) == len(watermarks) else None
 
     async def _clicks(self, orphans: Sequence[Due]) -> dict[Due, list[tuple[str, FoundClick]]]:
         """Ask what the references of orphans may mean."""
@@ -181,9 +191,8 @@ class Matcher:
         ]
         for start in range(0, len(asked), 200):
             piece = asked[start : start + 200]
-            answers = await self._links.find_clicks(
-                [(told.kept.conversion.organization_id, reference) for told, reference in piece]
-            )
+            wanted = [(told.kept.conversion.organization_id, reference) for told, reference in piece]
+            answers = await in_pieces(self._links.find_clicks, wanted, refused=lambda _: [])
             for (told, reference), answer in zip(piece, answers, strict=True):
                 clicks[told] += [(reference, found) for found in answer]
         return clicks

@@ -12,14 +12,12 @@ from typing import Protocol
 
 from attribution_svc import metrics
 from attribution_svc.conversion.conversion import Share
-from svc_runtime.errors import InvalidArgumentError
-from svc_runtime.logs import get_logger
+from attribution_svc.conversion.pieces import in_pieces
 from svc_runtime.tasks import keep_running
 
 MOST_AT_ONCE = 5_000
 _IDLE_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 10.0
-_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,22 +70,14 @@ class VerdictSender:
     async def send_some(self) -> int:
         """Send a batch and return how many there were; raise TrellisError when the reading is away."""
         verdicts = await self._outbox.unsent_verdicts(limit=MOST_AT_ONCE)
-        if verdicts:
-            await self._send(verdicts)
+        if not verdicts:
+            return 0
+        outcomes = await in_pieces(self._taken, verdicts, refused=lambda _: "refused")
+        for outcome in ("taken", "refused"):
+            metrics.verdicts.add(outcomes.count(outcome), {"outcome": outcome})
+        await self._outbox.verdicts_sent(verdicts)
         return len(verdicts)
 
-    async def _send(self, verdicts: Sequence[Verdict]) -> None:
-        try:
-            await self._reading.put_verdicts(verdicts)
-        except InvalidArgumentError as error:
-            if len(verdicts) > 1:
-                # One that is refused for good keeps nobody else waiting.
-                half = len(verdicts) // 2
-                await self._send(verdicts[:half])
-                await self._send(verdicts[half:])
-                return
-            _log.error("a verdict was refused", event_id=verdicts[0].event_id, error=error.message)
-            metrics.verdicts.add(1, {"outcome": "refused"})
-        else:
-            metrics.verdicts.add(len(verdicts), {"outcome": "taken"})
-        await self._outbox.verdicts_sent(verdicts)
+    async def _taken(self, verdicts: Sequence[Verdict]) -> list[str]:
+        await self._reading.put_verdicts(verdicts)
+        return ["taken"] * len(verdicts)

@@ -36,7 +36,7 @@ VALUES ($1, $2, $3, $4, $5)
 """
 ORPHAN_SUMS = """
 SELECT orphan_reason AS reason, currency, count(*) AS conversion_count,
-       coalesce(sum(value_micros), 0)::bigint AS value_micros
+       least(coalesce(sum(value_micros), 0), 9223372036854775807)::bigint AS value_micros
 FROM conversions
 WHERE organization_id = $1 AND match_state = 'orphan' AND merged_into = '' AND NOT is_test
   AND create_time >= coalesce($2::timestamptz, '-infinity') AND create_time < coalesce($3::timestamptz, 'infinity')

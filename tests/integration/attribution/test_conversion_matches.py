@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,10 +16,11 @@ from attribution_svc.conversion.ruling import Ruling
 from attribution_svc.store.postgres import PostgresCampaignStore
 from attribution_svc.usage import Window
 from svc_runtime.clock import SystemClock
-from svc_runtime.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, UnavailableError
+from svc_runtime.errors import Code, FailedPreconditionError, InvalidArgumentError, NotFoundError, UnavailableError
 from tests.contract.attribution.conversion.store_contract import ids, listed, take
 from tests.integration.attribution.test_conversion_rules import finish, rows
 from tests.unit.attribution.conversion.reports import NOON, at, event_id_of, postback
+from tests.unit.attribution.conversion.test_verdicts import as_from_remote
 
 pytestmark = pytest.mark.store
 
@@ -47,10 +48,16 @@ class Reading:
     watermark: datetime | None = None
     operation: str = ""
     is_down: bool = False
+    refused: set[str] = field(default_factory=set)
+
+    def refuse(self, *named: str) -> None:
+        if self.refused & set(named):
+            raise as_from_remote(Code.INVALID_ARGUMENT)
 
     async def touches(self, keys: Sequence[EventKey]) -> tuple[list[Linked], datetime | None]:
         if self.is_down:
             raise UnavailableError("down")
+        self.refuse(*(key.event_id for key in keys))
         linked = []
         for key in keys:
             touch = self.touches_by_id.get(key.event_id)
@@ -59,6 +66,7 @@ class Reading:
         return linked, self.watermark
 
     async def find_clicks(self, references: Sequence[tuple[str, str]]) -> list[list[FoundClick]]:
+        self.refuse(*(reference for _, reference in references))
         return [self.clicks.get(reference, []) for _, reference in references]
 
     async def last_operation(self, organization_id: str) -> str:
@@ -132,6 +140,22 @@ async def test_it_waits_for_the_reading_and_is_never_forgotten(
     await make_due(dsn)
     await matcher.match_some()
     assert (await the_only(store)).match.state is MatchState.MATCHED
+
+
+async def test_an_event_that_the_reading_refuses_keeps_no_other_waiting(
+    store: PostgresCampaignStore, reading: Reading, matcher: Matcher
+) -> None:
+    odd = replace(postback(9, "click_id=c"), event_id="no uuid")
+    await take(store.conversions, postback(1, "click_id=c"), odd, postback(2, "click_id=broken"))
+    reading.refused = {"no uuid", "broken"}
+    reading.touches_by_id[event_id_of(1)] = click(1)
+    await matcher.match_some()
+    states = {kept.conversion.conversion_id: kept.match.state for kept in await listed(store.conversions)}
+    assert states == {
+        event_id_of(1): MatchState.MATCHED,
+        "no uuid": MatchState.ORPHAN,
+        event_id_of(2): MatchState.ORPHAN,
+    }
 
 
 async def test_another_event_may_know_the_click(

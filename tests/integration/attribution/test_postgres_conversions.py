@@ -9,7 +9,7 @@ import pytest
 
 from attribution_svc.conversion.book import ConversionStore
 from attribution_svc.store.postgres import PostgresCampaignStore
-from tests.contract.attribution.conversion.store_contract import ConversionStoreContract, take
+from tests.contract.attribution.conversion.store_contract import ConversionStoreContract, listed, take
 from tests.unit.attribution.conversion.reports import event_id_of, postback
 
 pytestmark = pytest.mark.store
@@ -66,3 +66,18 @@ async def test_the_reading_is_told_where_an_event_counts_for_something_else(stor
     assert [verdict["event_id"][-1] for verdict in verdicts] == ["1", "3"]
     assert not any(verdict["is_conversion"] or verdict["is_adjustment"] for verdict in verdicts)
     assert verdicts[1]["revision"] == duplicate["revision"]
+
+
+async def test_what_anybody_may_send_fits_the_columns(store: ConversionStore, dsn: str) -> None:
+    longest = "%ff" * 512
+    events = [
+        postback(
+            number,
+            f"txid={longest}&payout=999999999999&status={longest}&click_id={longest}&gclid={longest}&source={longest}",
+        )
+        for number in range(12)
+    ]
+    odd = postback(20, "txid=%00", user_id="a\0b", marks=("m\0",), network="n\0")
+    await take(store, *events, odd)
+    (kept,) = await listed(store, order_id="\\x00")
+    assert (kept.conversion.user_id, kept.conversion.network) == ("a\\x00b", "n\\x00")

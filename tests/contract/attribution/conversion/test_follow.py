@@ -1,14 +1,14 @@
 """Following the feed into the store of conversions, from a capture_svc that repeats itself, breaks and goes away."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import grpc
 import pytest
 
 from attribution_svc.conversion.book import Bookmark, Wanted
-from attribution_svc.conversion.event import Arrived, conversion_event_of
+from attribution_svc.conversion.event import Arrived, ConversionEvent, conversion_event_of
 from attribution_svc.conversion.follow import ConversionFollower
 from svc_runtime.grpc_client import Credentials
 from svc_runtime.tasks import running
@@ -99,6 +99,25 @@ async def test_the_feed_from_the_beginning_adds_nothing_to_what_is_there() -> No
             async with running("follower", follower.run()):
                 await until_all_are_there(store, fake)
     assert len(store.changes) == change_count
+
+
+async def test_one_event_that_the_store_chokes_on_keeps_no_other_waiting() -> None:
+    fake = FakeCapture(seed=5)
+    fake.put(60)
+    *_, bad = sorted(wanted_ids(fake))
+
+    class Choking(MemoryConversionStore):
+        async def take(self, events: Sequence[ConversionEvent], after: Bookmark, *, expected_cursor: bytes) -> int:
+            if bad in {event.event_id for event in events}:
+                raise ValueError("no column holds it")
+            return await super().take(events, after, expected_cursor=expected_cursor)
+
+    store = Choking()
+    async with serving(fake) as port:
+        with following(store, port) as follower:
+            async with running("follower", follower.run()):
+                await until_all_are_there(store, fake)
+    assert await conversions_of(store) == wanted_ids(fake) - {bad}
 
 
 async def test_two_followers_get_in_each_others_way_without_harm() -> None:

@@ -127,6 +127,13 @@ def test_what_each_event_counts_for_says_where_the_value_comes_from() -> None:
     }
 
 
+def test_a_sum_that_no_column_holds_leaves_amounts_out() -> None:
+    most = "999999999999"
+    events = [postback(number, f"txid=1&payout={value}") for number, value in enumerate([most, most, "0.5"])]
+    made = the_only(fold(events, choosing(Choice.SUM)))
+    assert made.value_micros == 999_999_999_999_500_000
+
+
 _STATUSES = ("lead", "approved", "rejected", "refund", "2", "chargeback", "onwards")
 _queries = st.builds(
     lambda *parts: "&".join(("txid=1", *(part for part in parts if part))),

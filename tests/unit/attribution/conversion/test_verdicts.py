@@ -6,8 +6,15 @@ import pytest
 
 from attribution_svc.conversion.conversion import Share
 from attribution_svc.conversion.verdicts import Verdict, VerdictSender
-from svc_runtime.errors import InvalidArgumentError, UnavailableError
+from svc_runtime.errors import Code, TrellisError, UnavailableError
 from tests.unit.attribution.conversion.reports import NOON
+
+
+def as_from_remote(code: Code) -> TrellisError:
+    """Return an error as a call gives it: of no class of its own."""
+    error = TrellisError("refused")
+    error.code = code
+    return error
 
 
 class Outbox:
@@ -37,7 +44,7 @@ class Reading:
         if self.is_down:
             raise UnavailableError("down")
         if self.bad & {verdict.event_id for verdict in verdicts}:
-            raise InvalidArgumentError("bad")
+            raise as_from_remote(Code.INVALID_ARGUMENT)
         self.taken += [verdict.event_id for verdict in verdicts]
 
 
@@ -64,6 +71,18 @@ async def test_one_that_is_refused_for_good_keeps_nobody_waiting() -> None:
     await VerdictSender(outbox, reading).send_some()
     assert outbox.left == {}
     assert reading.taken == [f"e{n}" for n in range(9) if n != 4]
+
+
+async def test_an_error_that_passes_is_no_refusal() -> None:
+    outbox = Outbox(2)
+
+    class Busy(Reading):
+        async def put_verdicts(self, verdicts: Sequence[Verdict]) -> None:
+            raise as_from_remote(Code.RATE_LIMITED)
+
+    with pytest.raises(TrellisError):
+        await VerdictSender(outbox, Busy()).send_some()
+    assert len(outbox.left) == 2
 
 
 async def test_a_newer_verdict_stays_when_the_older_was_sent() -> None:
