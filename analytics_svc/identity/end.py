@@ -4,7 +4,7 @@ import base64
 import enum
 import hashlib
 import hmac
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -142,7 +142,7 @@ class EndHasher:
             self._keys[organization_id] = key
         return End(kind, hmac.digest(key, f"{kind}\0{value}".encode(), hashlib.sha256)[:_HASH_BYTES].hex())
 
-    def ends(self, organization_id: str, named: Identifiers, order_id: str) -> list[End]:
+    def ends(self, organization_id: str, named: Identifiers, order_id: str, click_ids: Sequence[str] = ()) -> list[End]:
         """Return the ends of what an event names beside its own visitor, those first that say most of who it is."""
         ends = [End(EndKind.VISITOR, named.visitor_id)] if is_known_visitor(named.visitor_id) else []
         if named.login:
@@ -151,7 +151,7 @@ class EndHasher:
             ends.append(self.end(organization_id, EndKind.EMAIL, named.email_hash))
         if names_somebody(order_id):
             ends.append(self.end(organization_id, EndKind.ORDER, order_id))
-        return ends
+        return ends + [self.end(organization_id, EndKind.CLICK, click_id) for click_id in click_ids]
 
 
 def edges_of(visitor_id: str, event_id: str, ends: list[End], *, is_conversion: bool) -> list[Edge]:
@@ -161,7 +161,8 @@ def edges_of(visitor_id: str, event_id: str, ends: list[End], *, is_conversion: 
     if is_known_visitor(visitor_id):
         hub, rest = End(EndKind.VISITOR, visitor_id), ends
     elif is_conversion:
-        hub, rest = End(EndKind.EVENT, event_id), ends
+        # One that names clicks alone is in the journey of who made them without any edge.
+        hub, rest = End(EndKind.EVENT, event_id), ends if any(end.kind is not EndKind.CLICK for end in ends) else []
     elif ends:
         hub, rest = ends[0], ends[1:]
     else:

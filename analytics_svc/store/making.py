@@ -159,7 +159,7 @@ class ClickHouseMonthMaker:
             _insert(client, own, f"SELECT * FROM {staged}")  # noqa: S608 - one of our tables
             rollups.recount(client, organization_ids, days, events=settled, prefix=self._tables.prefix)
             if self._hasher:
-                edges.keep_edges(client, staged, self._hasher, target=self._tables.edges)
+                edges.keep_all_edges(client, staged, self._hasher, target=self._tables.edges)
 
     async def switch(self, to_come: Collection[date]) -> int:
         """See ``MonthMaker.switch``."""
@@ -169,6 +169,8 @@ class ClickHouseMonthMaker:
         tables, scope = self._tables, self._scope
         count = _count(client, tables.settled)
         intent = open_intent(client, *self._touched(client))
+        if self._hasher:
+            edges.keep_clicks_of(client, tables.settled, self._hasher)
         replace_month(client, "events", tables.settled, scope)
         for rollup in rollups.ROWS:
             replace_month(client, rollup, f"{tables.prefix}{rollup}", scope)

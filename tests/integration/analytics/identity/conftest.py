@@ -17,7 +17,7 @@ from analytics_svc.identity.resolve import Resolver
 from analytics_svc.servicer.identity import IdentityServicer
 from analytics_svc.store.cache_memory import MemoryResultCache
 from analytics_svc.store.connect import connect
-from analytics_svc.store.edges import TABLE, keep_edges
+from analytics_svc.store.edges import TABLE, keep_edges, keep_matched_clicks
 from analytics_svc.store.identity import ClickHouseDecisionStore
 from analytics_svc.store.reader import ClickHouseReadingReader
 from svc_runtime.clickhouse import Dsn
@@ -74,6 +74,7 @@ class Identity:
         """Write a page."""
         take_in(self.client, rows, columns=(*COLUMNS, "params", "order_id"))
         keep_edges(self.client, "staged", HASHER)
+        keep_matched_clicks(self.client, "settled", HASHER)
         self.known += rows
 
     @staticmethod

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from analytics_svc.identity.end import Edge, End, EndKind, edges_of, value_id
+from analytics_svc.identity.end import Edge, End, EndKind, edges_of, is_known_visitor, value_id
 from analytics_svc.store.edges import TABLE, keep_edges, keep_edges_of_days
 from enrichment.identities import read_identifiers
 from svc_runtime.errors import NotFoundError
@@ -26,6 +26,7 @@ from tests.unit.analytics.identity.union_find import persons
 
 pytestmark = [pytest.mark.store, pytest.mark.timeout(300)]
 ORGANIZATIONS = (ACME, OTHER)
+CLICKS = tuple(f"click{number:017}" for number in range(12))
 
 
 def traffic(dice: random.Random) -> list[dict[str, Any]]:
@@ -46,6 +47,9 @@ def traffic(dice: random.Random) -> list[dict[str, Any]]:
         )
         if make is sale:
             row["order_id"] = dice.choice(("", "0", *(f"o{number}" for number in range(8))))
+            row["references"] = dice.sample([*CLICKS, "k1"], dice.randrange(3))
+        elif dice.random() < 0.4:
+            row |= {"event_type": "click", "click_id": dice.choice((*CLICKS, "k1")), "conversion_event": ""}
         rows.append(row)
     return rows
 
@@ -53,11 +57,18 @@ def traffic(dice: random.Random) -> list[dict[str, Any]]:
 def edges_by_rule(rows: Sequence[dict[str, Any]], organization_id: str) -> set[Edge]:
     """Return the edges of one organisation's events, each read on its own."""
     found: set[Edge] = set()
-    for row in rows:
+    own = [row for row in rows if row["organization_id"] == organization_id]
+    references = {reference for row in own if row["conversion_event"] for reference in row["references"]}
+    for row in own:
+        if row["event_type"] == "click" and row["click_id"] in references and row["click_id"] in CLICKS:
+            click = HASHER.end(organization_id, EndKind.CLICK, row["click_id"])
+            if is_known_visitor(row["user_id"]):
+                found.add(Edge.between(visitor(row["user_id"]), click))
         if row["organization_id"] == organization_id:
             pairs = [(name.encode(), value.encode()) for name, value in row["params"].items()]
-            ends = HASHER.ends(organization_id, read_identifiers(pairs), row.get("order_id", ""))
             is_conversion = bool(row["conversion_event"])
+            clicks = [reference for reference in row["references"] if is_conversion and reference in CLICKS]
+            ends = HASHER.ends(organization_id, read_identifiers(pairs), row["order_id"], clicks)
             found.update(edges_of(row["user_id"], str(row["event_id"]), ends, is_conversion=is_conversion))
     return found
 
@@ -177,6 +188,29 @@ async def test_the_evidence_is_the_first_event_that_named_both(identity: Identit
         first["event_time"],
         last["event_time"],
     )
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+async def test_a_partners_postback_joins_the_clicks_visitor_with_the_orders(identity: Identity, is_late: bool) -> None:
+    click = event(0, event_type="click", route="in", click_id=CLICKS[0], user_id="usr_1")
+    page = sale(1, user_id="usr_2", order_id="o1")
+    postback = sale(5, route="postback", user_id="usr_h0123456789ab", references=[CLICKS[0]], order_id="o1")
+    for row in (postback, page, click) if is_late else (click, page, postback):
+        identity.take_in([row])
+    assert (await identity.people.person_of(ACME, [visitor("usr_2")])).user_ids == ("usr_1", "usr_2")
+    before = stored(identity)
+    identity.client.command(f"TRUNCATE TABLE {TABLE}")
+    keep_edges_of_days(identity.client, "events", HASHER)
+    assert stored(identity) == before
+
+
+async def test_what_a_partner_takes_for_a_clicks_id_joins_nobody(identity: Identity) -> None:
+    identity.take_in([
+        event(0, event_type="click", click_id=CLICKS[0], external_click_id="spring", user_id="usr_1"),
+        sale(1, user_id="usr_2", references=["spring"]),
+        sale(2, user_id="usr_3", references=["spring"]),
+    ])  # fmt: skip
+    assert (await identity.people.person_of(ACME, [visitor("usr_2")])).user_ids == ("usr_2",)
 
 
 async def test_a_visitor_told_by_address_and_browser_is_nobody_else(identity: Identity) -> None:
