@@ -16,7 +16,7 @@ from analytics_svc.store import Bookmark, Page, rollups, settle
 from analytics_svc.store.claiming import assign_staged
 from analytics_svc.store.connect import cause_of, connect
 from analytics_svc.store.derive import Derived, Deriver
-from analytics_svc.store.edges import keep_edges, keep_matched_clicks
+from analytics_svc.store.edges import keep_page
 from analytics_svc.store.intents import close_intent, open_intent, open_intents
 from svc_runtime.clickhouse import ClickHouse, Dsn, select
 from svc_runtime.clickhouse_migrations import migrate
@@ -229,8 +229,7 @@ def _take_in(client: "Client", page: Page, generation: int, claims: ActiveClaims
     intent = open_intent(client, {*organization_ids, *changed.organization_ids}, {*days, *changed.days})
     settle.reconcile(client, changed)
     if hasher:
-        keep_edges(client, STAGED, hasher)
-        keep_matched_clicks(client, SETTLED, hasher)
+        keep_page(client, STAGED, SETTLED, hasher)
     client.command(f"INSERT INTO events SELECT * FROM {SETTLED}", settings=_NO_DEDUPLICATION)  # noqa: S608 - our table
     rollups.add(client, SETTLED)
     _keep(client, page.bookmark, generation)

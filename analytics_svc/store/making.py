@@ -112,7 +112,7 @@ class ClickHouseMonthMaker:
             drop_expired(client, self._tables.settled, cuts)
             rollups.add(client, self._tables.settled, prefix=self._tables.prefix)
             if self._hasher:
-                edges.keep_edges_of_days(client, self._tables.settled, self._hasher, target=self._tables.edges)
+                edges.keep_days(client, self._tables.settled, self._hasher, target=self._tables.edges)
 
         await self._clickhouse.run(work)
 
@@ -159,7 +159,7 @@ class ClickHouseMonthMaker:
             _insert(client, own, f"SELECT * FROM {staged}")  # noqa: S608 - one of our tables
             rollups.recount(client, organization_ids, days, events=settled, prefix=self._tables.prefix)
             if self._hasher:
-                edges.keep_all_edges(client, staged, self._hasher, target=self._tables.edges)
+                edges.keep_rows(client, staged, self._hasher, target=self._tables.edges)
 
     async def switch(self, to_come: Collection[date]) -> int:
         """See ``MonthMaker.switch``."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.bench import (
     attribution,
     freshness,
+    identity,
     memory,
     path,
     postbacks,
@@ -37,6 +38,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "memory": memory.measure,
     "path": path.measure,
     "projection": projection.measure,
+    "identity": identity.measure,
     "freshness": freshness.measure,
     "mesh": whole_mesh.measure,
     "postbacks": postbacks.measure,

@@ -17,7 +17,7 @@ from analytics_svc.identity.resolve import Resolver
 from analytics_svc.servicer.identity import IdentityServicer
 from analytics_svc.store.cache_memory import MemoryResultCache
 from analytics_svc.store.connect import connect
-from analytics_svc.store.edges import TABLE, keep_edges, keep_matched_clicks
+from analytics_svc.store.edges import TABLE, keep_page
 from analytics_svc.store.identity import ClickHouseDecisionStore
 from analytics_svc.store.reader import ClickHouseReadingReader
 from svc_runtime.clickhouse import Dsn
@@ -73,8 +73,7 @@ class Identity:
     def take_in(self, rows: Sequence[dict[str, Any]]) -> None:
         """Write a page."""
         take_in(self.client, rows, columns=(*COLUMNS, "params", "order_id"))
-        keep_edges(self.client, "staged", HASHER)
-        keep_matched_clicks(self.client, "settled", HASHER)
+        keep_page(self.client, "staged", "settled", HASHER)
         self.known += rows
 
     @staticmethod

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from analytics_svc.identity.end import Edge, End, EndKind, edges_of, is_known_visitor, value_id
-from analytics_svc.store.edges import TABLE, keep_edges, keep_edges_of_days
+from analytics_svc.store.edges import TABLE, keep_days, keep_page
 from enrichment.identities import read_identifiers
 from svc_runtime.errors import NotFoundError
 from tests.integration.analytics.identity.conftest import (
@@ -102,7 +102,7 @@ async def test_persons_are_those_of_a_union_find_whatever_the_order_and_the_deci
         identity.take_in(page)
         if dice.random() < 0.2:
             identity.known = identity.known[: -len(page)]
-            keep_edges(identity.client, "staged", HASHER)  # the page comes again after a crash
+            keep_page(identity.client, "staged", "settled", HASHER)  # the page comes again after a crash
             identity.known += page
         for _ in range(dice.randrange(4)):
             organization_id = dice.choice(ORGANIZATIONS)
@@ -121,7 +121,7 @@ async def test_edges_made_again_are_the_same(identity: Identity, seed: int) -> N
         identity.take_in(page)
     before = stored(identity)
     identity.client.command(f"TRUNCATE TABLE {TABLE}")
-    keep_edges_of_days(identity.client, "events", HASHER)
+    keep_days(identity.client, "events", HASHER)
     assert stored(identity) == before != []
 
 
@@ -200,7 +200,7 @@ async def test_a_partners_postback_joins_the_clicks_visitor_with_the_orders(iden
     assert (await identity.people.person_of(ACME, [visitor("usr_2")])).user_ids == ("usr_1", "usr_2")
     before = stored(identity)
     identity.client.command(f"TRUNCATE TABLE {TABLE}")
-    keep_edges_of_days(identity.client, "events", HASHER)
+    keep_days(identity.client, "events", HASHER)
     assert stored(identity) == before
 
 
@@ -227,7 +227,7 @@ async def test_conversions_of_settled_rows_keep_the_visitor_that_sent_them(ident
     identity.take_in([click, postback, page])
     before = stored(identity)
     identity.client.command(f"TRUNCATE TABLE {TABLE}")
-    keep_edges(identity.client, "events", HASHER)
+    keep_days(identity.client, "events", HASHER)
     assert stored(identity) == before
     person = await identity.people.person_of(ACME, [End(EndKind.VISITOR, "usr_1")])
     assert person.event_ids == (str(postback["event_id"]),)

@@ -101,16 +101,16 @@ async def test_a_page_that_failed_before_its_rows_were_seen_brings_its_edges_wit
     async with ClickHouseReadingStore.open(other, hasher=HASHER) as store:
         await store.write(page(EVENTS))
     async with ClickHouseReadingStore.open(dsn, hasher=HASHER) as store:
-        keep = clickhouse.keep_edges
+        keep = clickhouse.keep_page
 
         def failing(*given: Any) -> None:
             keep(*given)
             raise RuntimeError("killed")
 
-        monkeypatch.setattr(clickhouse, "keep_edges", failing)
+        monkeypatch.setattr(clickhouse, "keep_page", failing)
         with pytest.raises(Exception):  # noqa: B017, PT011 - whatever it becomes
             await store.write(page(EVENTS))
-        monkeypatch.setattr(clickhouse, "keep_edges", keep)
+        monkeypatch.setattr(clickhouse, "keep_page", keep)
         assert await store.write(page(EVENTS)) == len(EVENTS)
     assert edges(dsn) == edges(other)
 
