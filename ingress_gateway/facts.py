@@ -173,7 +173,12 @@ class _Params(dict[bytes, bytes]):
         self._click = click
 
     def get(self, name: bytes, default: bytes | None = None) -> bytes | None:  # type: ignore[override]  # as it is asked
-        return self._click.params.get(name, default)
+        click = self._click
+        query = click.arrival.query
+        # Where nothing is encoded, a name that is not in the query's bytes is no parameter of it.
+        if name not in query and b"%" not in query and b"+" not in query and "params" not in click.__dict__:
+            return default
+        return click.params.get(name, default)
 
 
 class _Headers(dict[bytes, bytes]):

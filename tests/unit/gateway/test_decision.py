@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from enrichment.geo import Geo
 from ingress_gateway.decision import Act, Hours, value_of
@@ -296,3 +298,14 @@ def test_only_some_parameters_may_go_along() -> None:
 def test_what_is_no_destination_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="destination"):
         Target.compile(url)
+
+
+_QUERIES = st.text(st.sampled_from("azn=&%+2 0é"), max_size=12).map(str.encode)
+
+
+@given(query=_QUERIES, name=st.text(st.sampled_from("azn %+é"), min_size=1, max_size=3).map(str.encode))
+def test_a_parameter_is_the_same_whether_or_not_the_query_is_read_for_it(query: bytes, name: bytes) -> None:
+    target = f"/in/x?{query.decode()}"
+    read = click(target).params
+    assert click(target).facts.params.get(name) == read.get(name)
+    assert click(target).facts.params.get(name, b"none") == read.get(name, b"none")
