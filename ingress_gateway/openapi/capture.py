@@ -195,7 +195,8 @@ PATHS: Json = {
                 ANY_PARAMETER,
                 KEY,
             ],
-            "The same for links whose path cannot vary: the slug is a parameter.",
+            "The same for links whose path cannot vary: the slug is a parameter. A click that names no link of yours "
+            "goes by the rules of your retroactive campaigns, if one matches.",
         )
     },
     "/pixel": {"get": _pixel("load_pixel", "Load a pixel"), "post": _pixel("send_beacon", "Send a beacon")},

@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from ingress_gateway.calls import ApiCall
+from ingress_gateway.decision import Decision
 from ingress_gateway.explanation import CapExplained, Explanation, RuleExplained, explain_campaign
 from ingress_gateway.facts import Click
 from ingress_gateway.gateway import Call
@@ -155,12 +156,11 @@ def _view(explanation: Explanation, click: Click) -> dict[str, Any]:
     decider = next((found.rule.rule_id for found in explanation.rules if found.decides), None)
     goes_to = None
     if decision is not None:
-        query = decision.target.own_query
         goes_to = {
             "campaign_id": verdict.route.campaign_id,
             "rule_id": decision.rule_id or None,
             "destination_id": decision.destination_id or None,
-            "url": (decision.target.base + (b"?" + query if query else b"")).decode("latin-1"),
+            "url": _url(explanation, decision),
             "status": decision.status,
             "tags": list(decision.tags),
         }
@@ -177,6 +177,17 @@ def _view(explanation: Explanation, click: Click) -> dict[str, Any]:
         "caps": list(map(_cap_view, explanation.caps)),
         "rules": list(map(_rule_view, explanation.rules)),
     }
+
+
+def _url(explanation: Explanation, decision: Decision) -> str:
+    """Return a destination's URL as it was given, with its macros; of a fallback or another campaign, its beginning."""
+    campaign = explanation.campaign
+    if explanation.verdict.route.campaign_id == campaign.campaign_id and decision.destination_id:
+        actions = [rule.action for rule in campaign.rules if rule.rule_id == decision.rule_id] or [campaign.action]
+        for destination in actions[0].destinations:
+            if destination.destination_id == decision.destination_id:
+                return destination.url
+    return decision.target.base.decode("latin-1")
 
 
 def _cap_view(found: CapExplained) -> dict[str, Any]:

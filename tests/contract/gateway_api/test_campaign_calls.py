@@ -194,3 +194,28 @@ async def test_a_bad_parameter_is_told_with_its_value_and_limit(
     assert list(answer.violations) == [field]
     assert problem is None or answer.violations[field] == problem
     assert len(answer.body) < 1000
+
+
+async def test_a_rule_that_cannot_be_is_refused_by_rule_condition_and_position(mesh: Mesh) -> None:
+    action = {"destination": "https://shop.acmecorp.com/"}
+    condition = {"field": "referer", "operator": "matches", "value": "tiktok(["}
+    rules = [
+        {"conditions": [{"field": "refferer", "operator": "equals", "value": "x"}], "action": action},
+        {"conditions": [{"field": "country", "operator": "gt", "value": "5"}], "action": action},
+        {"when": {"any": [{"field": "path", "operator": "exists"}, {"not": condition}]}, "action": action},
+        {"conditions": [{"field": "ip", "operator": "like", "value": "x"}], "action": action},
+        {"conditions": [], "action": {"destinations": [{"url": "https://a.example/", "weigth": 1}]}},
+    ]
+    answer = await mesh.post("/api/v1/campaigns", {"campaign_id": "bad", "rules": rules})
+    assert answer.status == 400
+    assert set(answer.violations) == {
+        "rules[0].conditions[0].field",
+        "rules[1].conditions[0].operator",
+        "rules[2].when.any[1].not.values[0]",
+        "rules[3].conditions[0].operator",
+        "rules[4].action.destinations[0].weigth",
+    }
+    assert answer.violations["rules[0].conditions[0].field"].startswith("there is no field `refferer`; there are asn")
+    assert "`country` is a text and has no gt" in answer.violations["rules[1].conditions[0].operator"]
+    assert "(at character 8)" in answer.violations["rules[2].when.any[1].not.values[0]"]
+    assert "there is no operator `like`" in answer.violations["rules[3].conditions[0].operator"]
