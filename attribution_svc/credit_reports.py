@@ -108,5 +108,6 @@ class _Crediting:
                 np.concatenate(channels),
                 np.concatenate([each.ages_ms for each in every]),
                 np.concatenate([each.directs for each in every]),
+                np.concatenate([each.conversions for each in every]),
             )
         )

@@ -104,6 +104,7 @@ def _chunk(chunk: pb.JourneyChunk) -> JourneyChunk:
             np.array(chunk.touch_values, np.int64),
             np.array(chunk.touch_ages_ms, np.int64),
             np.array(chunk.touch_is_direct, np.bool_),
+            np.array(chunk.conversion_counts, np.int64),
         ),
     )
 

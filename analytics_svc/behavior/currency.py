@@ -6,13 +6,17 @@ from analytics_svc.slice import Slice
 from analytics_svc.statement import Rows, Statement, condition_of
 
 
-def compile_currencies(part: Slice) -> Statement:
-    """Compile to a statement with the currencies of the slice's conversions and their revenue, most used first."""
+def compile_currencies(part: Slice, *, has_adjustments: bool = False) -> Statement:
+    """Compile to a statement with the currencies of the slice's conversions and their revenue, most used first.
+
+    ``has_adjustments``: and of what changes the value of conversions.
+    """
+    earning = "(is_conversion = 1 OR is_adjustment = 1)" if has_adjustments else "is_conversion = 1"
     condition = condition_of(part)
     sql = f"""
 SELECT toString(currency) AS code, sum(toDecimal128(ifNull(value, 0), 6))
 FROM events PREWHERE {condition.prewhere}
-WHERE {condition.where} AND is_conversion = 1 AND isNotNull(value) AND currency != ''
+WHERE {condition.where} AND {earning} AND isNotNull(value) AND currency != ''
 GROUP BY code ORDER BY count() DESC, code
 """  # noqa: S608 - our own text: what a caller says is a parameter
     return Statement(sql, condition.parameters)

@@ -71,7 +71,8 @@ class JourneyExports:
         # Read before the rows are: they may have more than it says, never less.
         asked = _Asked(self._reader, spec, self._watermark_time())
         part = spec.conversions
-        chosen, others = currency.choose_currency(part, await asked.rows(currency.compile_currencies(part)))
+        found = await asked.rows(currency.compile_currencies(part, has_adjustments=True))
+        chosen, others = currency.choose_currency(part, found)
         asked.spec = replace(spec, slice=replace(spec.slice, currency=chosen))
         asked.other_revenue = tuple(others.items())
         asked.extent = export.extent_of(await asked.rows(export.compile_extent(asked.spec)))
@@ -79,6 +80,7 @@ class JourneyExports:
             raise QueryLimitError(
                 f"there are {asked.extent.conversion_count:,} conversions; the limit is {MOST_CONVERSIONS:,}: {_NARROW}"
             )
+        asked.spec = replace(asked.spec, has_adjustments=asked.extent.adjustment_count > 0)
         values = await asked.rows(export.compile_values(asked.spec, of_everybody=of_everybody))
         asked.know(export.values_of(values))
         return asked

@@ -122,6 +122,7 @@ def journeys_to_pb(names: Mapping[int, str], columns: JourneyColumns) -> list[pb
             values=values,
             value_micros=columns.micros[entries],
             touch_counts=columns.touch_counts[entries],
+            conversion_counts=columns.conversion_counts[entries],
             touch_values=places,
             touch_ages_ms=columns.ages_ms[touches],
             touch_is_direct=map(bool, columns.directs[touches]),

@@ -52,6 +52,8 @@ class Columns:
     """Of each touch, how long before the conversion it was."""
     directs: Flags
     """Of each touch, whether the visitor came without any source."""
+    conversions: Integers
+    """Of each conversion, 1; 0 for what only changes the value of an earlier one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class _Block:
     channels: Integers
     ages_ms: Integers
     directs: Flags
+    conversions: Integers
 
     @property
     def length(self) -> int:
@@ -85,7 +88,7 @@ class Tally:
     def add(self, columns: Columns) -> None:
         """Credit these journeys."""
         for part in _pieces(columns):
-            self.conversion_count += len(part.micros)
+            self.conversion_count += int(part.conversions.sum())
             self.micros += sum(part.micros.tolist())
             for block in _blocks(part):
                 self._add(block)
@@ -114,19 +117,19 @@ class Tally:
             return
         if not block.length:
             for sums in self._sums.values():
-                sums.add_one(-1, float(len(block.micros)), int(block.micros.sum()))
+                sums.add_one(-1, float(block.conversions.sum()), int(block.micros.sum()))
             return
         for name, (rule, credit) in self._rules.items():
             credit(rule, block, self._sums[name])
         self._assists.add(block)
 
     def _add_large(self, block: _Block) -> None:
-        for journey in _journeys(block):
+        for journey, counts in zip(_journeys(block), block.conversions.tolist(), strict=True):
             for name, (rule, _) in self._rules.items():
                 for credit in credits_of(journey, rule):
                     channel = int(credit.touch.channel) if credit.touch else -1
-                    self._sums[name].add_one(channel, credit.share, credit.value_micros)
-            self._assists.add_one(journey)
+                    self._sums[name].add_one(channel, credit.share * counts, credit.value_micros)
+            self._assists.add_one(journey, counts)
 
 
 class _Sums:
@@ -137,8 +140,8 @@ class _Sums:
         self._micros: list[int] = []
         self._nobody = [0.0, 0]
 
-    def add(self, channels: Integers, shares: Floats | None, micros: Integers) -> None:
-        """Add credits; without ``shares`` each is a whole conversion."""
+    def add(self, channels: Integers, shares: Floats | Integers, micros: Integers) -> None:
+        """Add credits."""
         size = max(int(channels.max(initial=-1)) + 1, len(self._conversions))
         counted = np.bincount(channels, shares, minlength=size).astype(np.float64)
         counted[: len(self._conversions)] += self._conversions
@@ -171,18 +174,17 @@ class _Assists:
 
     def add(self, block: _Block) -> None:
         last = block.channels[:, -1]
-        self._last.add(last, None, np.zeros(len(last), np.int64))
+        self._last.add(last, block.conversions, np.zeros(len(last), np.int64))
         channels, is_first = _distinct(block.channels)
         helped = is_first & (channels != last[:, None])
-        micros = np.broadcast_to(block.micros[:, None], channels.shape)
-        self._helped.add(channels[helped], None, micros[helped])
+        self._helped.add(channels[helped], _along(block.conversions, helped), _along(block.micros, helped))
 
-    def add_one(self, journey: Journey) -> None:
+    def add_one(self, journey: Journey, counts: int) -> None:
         channels = [int(touch.channel) for touch in journey.touches]
         if channels:
-            self._last.add_one(channels[-1], 1.0, 0)
+            self._last.add_one(channels[-1], counts, 0)
             for channel in {*channels} - {channels[-1]}:
-                self._helped.add_one(channel, 1.0, journey.conversion.value_micros)
+                self._helped.add_one(channel, counts, journey.conversion.value_micros)
 
     def found(self) -> dict[int, Assists]:
         last, helped = self._last.totals(), self._helped.totals()
@@ -241,9 +243,9 @@ _PICKS: Mapping[Pick, Callable[[_Block], Integers | None]] = {
 def _pick(rule: Any, block: _Block, into: _Sums) -> None:
     at = _PICKS[rule](block)
     if at is None:
-        into.add_one(-1, float(len(block.micros)), int(block.micros.sum()))
+        into.add_one(-1, float(block.conversions.sum()), int(block.micros.sum()))
     else:
-        into.add(block.channels[np.arange(len(at)), at], None, block.micros)
+        into.add(block.channels[np.arange(len(at)), at], block.conversions, block.micros)
 
 
 def _shape(rule: Any, block: _Block, into: _Sums) -> None:
@@ -264,14 +266,18 @@ def _decay(rule: Any, block: _Block, into: _Sums) -> None:
 
 def _split(block: _Block, weights: Integers, into: _Sums) -> None:
     parts = allocate_rows(block.micros, weights)
-    shares = np.broadcast_to(weights / weights.sum(axis=1, keepdims=True), parts.shape)
+    shares = np.broadcast_to(weights / weights.sum(axis=1, keepdims=True), parts.shape) * block.conversions[:, None]
     into.add(block.channels.ravel(), shares.ravel(), parts.ravel())
 
 
 def _participate(_rule: Any, block: _Block, into: _Sums) -> None:
     channels, is_first = _distinct(block.channels)
-    micros = np.broadcast_to(block.micros[:, None], channels.shape)
-    into.add(channels[is_first], None, micros[is_first])
+    into.add(channels[is_first], _along(block.conversions, is_first), _along(block.micros, is_first))
+
+
+def _along(of_rows: Integers, chosen: Flags) -> Integers:
+    """Return what a row has, for each that is chosen of it."""
+    return np.broadcast_to(of_rows[:, None], chosen.shape)[chosen]
 
 
 def _distinct(channels: Integers) -> tuple[Integers, Flags]:
@@ -308,6 +314,7 @@ def _pieces(columns: Columns) -> Iterator[Columns]:
             columns.channels[touches],
             columns.ages_ms[touches],
             columns.directs[touches],
+            columns.conversions[first:last],
         )
 
 
@@ -319,12 +326,18 @@ def _blocks(columns: Columns) -> Iterator[_Block]:
     for length, rows in zip(lengths.tolist(), np.split(order, begins[1:]), strict=True):
         touches = firsts[rows][:, None] + np.arange(length)
         yield _Block(
-            columns.micros[rows], columns.channels[touches], columns.ages_ms[touches], columns.directs[touches]
+            columns.micros[rows],
+            columns.channels[touches],
+            columns.ages_ms[touches],
+            columns.directs[touches],
+            columns.conversions[rows],
         )
 
 
 def _chosen(block: _Block, rows: Flags) -> _Block:
-    return _Block(block.micros[rows], block.channels[rows], block.ages_ms[rows], block.directs[rows])
+    return _Block(
+        block.micros[rows], block.channels[rows], block.ages_ms[rows], block.directs[rows], block.conversions[rows]
+    )
 
 
 def _journeys(block: _Block) -> Iterator[Journey]:

@@ -42,6 +42,7 @@ class FakeJourneys:
             np.array([0, 1, 2, 3, 2], np.int64),
             np.array(ages, np.int64),
             np.array(directs, np.bool_),
+            np.ones(2, np.int64),
         )
         yield JourneyChunk(VALUES, columns)
         yield self._summary()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,6 +40,7 @@ def in_columns(walked: Sequence[Journey]) -> Columns:
         np.array([NAMES.index(touch.channel) for _, touch in touches], np.int64),
         np.array([age for age, _ in touches], np.int64),
         np.array([touch.is_direct for _, touch in touches], np.bool_),
+        np.ones(len(walked), np.int64),
     )
 
 
@@ -112,6 +114,26 @@ def test_pieces_that_are_cut_make_the_same_sums(monkeypatch: pytest.MonkeyPatch)
         assert {at: total.value_micros for at, total in cut.totals()[name].items()} == {
             at: total.value_micros for at, total in expected.items()
         }
+
+
+@UNHURRIED
+@given(walks)
+def test_what_only_adjusts_moves_values_and_counts_for_nothing(walked: list[Journey]) -> None:
+    tally = Tally(RULES)
+    sold = in_columns(walked)
+    tally.add(sold)
+    tally.add(replace(sold, micros=-sold.micros, conversions=np.zeros(len(walked), np.int64)))
+    once = Tally(RULES)
+    once.add(sold)
+    assert (tally.conversion_count, tally.micros) == (len(walked), 0)
+    for name, found in tally.totals().items():
+        assert not any(total.value_micros for total in found.values())
+        assert {at: total.conversions for at, total in found.items()} == pytest.approx(
+            {at: total.conversions for at, total in once.totals()[name].items()}
+        )
+    assert {at: (each.last, each.assisted) for at, each in tally.assists().items()} == {
+        at: (each.last, each.assisted) for at, each in once.assists().items()
+    }
 
 
 def test_conversions_without_a_journey_are_nobodys() -> None:

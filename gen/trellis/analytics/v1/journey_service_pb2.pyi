@@ -171,6 +171,7 @@ class JourneyChunk(_message.Message):
     TOUCH_VALUES_FIELD_NUMBER: _builtins.int
     TOUCH_AGES_MS_FIELD_NUMBER: _builtins.int
     TOUCH_IS_DIRECT_FIELD_NUMBER: _builtins.int
+    CONVERSION_COUNTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The dimension's values that touches of this chunk have, each once."""
@@ -195,6 +196,12 @@ class JourneyChunk(_message.Message):
     def touch_is_direct(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bool]:
         """Of each touch, whether the visitor came without a source."""
 
+    @_builtins.property
+    def conversion_counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of each conversion, 1; 0 for a refund or its like, whose value changes the credits of a conversion from before the
+        slice. Of one within it, the value has what was added or taken back later.
+        """
+
     def __init__(
         self,
         *,
@@ -204,10 +211,11 @@ class JourneyChunk(_message.Message):
         touch_values: _abc.Iterable[_builtins.int] | None = ...,
         touch_ages_ms: _abc.Iterable[_builtins.int] | None = ...,
         touch_is_direct: _abc.Iterable[_builtins.bool] | None = ...,
+        conversion_counts: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["touch_ages_ms", b"touch_ages_ms", "touch_counts", b"touch_counts", "touch_is_direct", b"touch_is_direct", "touch_values", b"touch_values", "value_micros", b"value_micros", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversion_counts", b"conversion_counts", "touch_ages_ms", b"touch_ages_ms", "touch_counts", b"touch_counts", "touch_is_direct", b"touch_is_direct", "touch_values", b"touch_values", "value_micros", b"value_micros", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
