@@ -25,7 +25,7 @@ from attribution_svc.webhooks.vault import SecretLostError, Vault
 from svc_runtime.clock import Clock
 from svc_runtime.errors import TrellisError, UnavailableError
 from svc_runtime.logs import get_logger
-from svc_runtime.tasks import keep_running, running
+from svc_runtime.tasks import keep_running, running, uninterrupted
 
 IDLE_SECONDS = 0.5
 SWEEP_SECONDS = 30.0
@@ -123,24 +123,27 @@ class Dispatcher:
     async def _dispatch_forever(self) -> None:
         while True:
             self._news.clear()
+            taken = 0
             try:
-                claims = await self._claim()
+                # Whoever leaves takes along what it has just claimed: nobody else may, until the lease ends.
+                taken = await uninterrupted(self._take())
             except UnavailableError as error:
                 _log.warning("deliveries wait", error=error.message)
-                claims = []
-            for claim in claims:
-                self._begin(claim)
-            if not claims:
+            if not taken:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(IDLE_SECONDS):
                         await self._news.wait()
 
-    async def _claim(self) -> list[Claim]:
+    async def _take(self) -> int:
+        """Claim as much as there is room for, begin with it, and return how much that is."""
         free = self._limits.most - len(self._tasks)
         if free <= 0:
-            return []
+            return 0
         limits = ClaimLimits(free, self._limits.most_per_webhook, dict(self._busy), self._limits.lease)
-        return await self._queue.claim(limits, now=self._clock.now())
+        claims = await self._queue.claim(limits, now=self._clock.now())
+        for claim in claims:
+            self._begin(claim)
+        return len(claims)
 
     def _begin(self, claim: Claim) -> None:
         key = (claim.webhook.organization_id, claim.webhook.webhook_id)

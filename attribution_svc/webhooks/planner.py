@@ -29,7 +29,7 @@ class Clicks(Protocol):
     async def of(self, changes: Sequence[Change]) -> Mapping[Touch, Click]:
         """Return the clicks of conversions; one that is not known is left out.
 
-        Raise UnavailableError when that cannot be told now.
+        Raise TrellisError when that cannot be told now.
         """
         ...
 
@@ -90,7 +90,7 @@ class Planner:
         return len(batch.changes)
 
     async def deliveries(self, changes: Sequence[Change], webhooks: Sequence[Webhook]) -> list[NewDelivery]:
-        """Return what the webhooks are to be told of these changes. Raise UnavailableError."""
+        """Return what the webhooks are to be told of these changes. Raise TrellisError while that cannot be told."""
         by_organization: dict[str, list[Webhook]] = {}
         for webhook in webhooks:
             by_organization.setdefault(webhook.organization_id, []).append(webhook)

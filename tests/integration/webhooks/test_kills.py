@@ -64,6 +64,12 @@ class Process:
             self._process.kill()
             await self._process.wait()
 
+    async def leave(self) -> None:
+        """Tell it to leave, as an upgrade does, and wait for its end."""
+        assert self._process is not None
+        self._process.terminate()
+        assert await self._process.wait() == 0
+
 
 async def answer_slowly(_request: web.Request) -> web.StreamResponse:
     """Take a moment, so that a kill finds some on their way."""
@@ -166,3 +172,19 @@ async def test_a_store_that_goes_away_in_the_middle_loses_and_repeats_nothing(ow
         found = came(receiver)
     assert stopped_at < len(found) == 2 * changes
     assert all(count <= 1 + abandoned.get(delivery_id, 0) for delivery_id, count in found.items())
+
+
+async def test_a_process_that_is_told_to_leave_repeats_nothing(own_postgres: PostgresServer) -> None:
+    dsn = await own_postgres.create_database()
+    changes = 400
+    async with running_receiver(answer_slowly) as receiver, prepared(dsn, receiver) as process:
+        await write_log(dsn, range(1, changes + 1))
+        for _ in range(3):
+            await receiver.until(len(receiver.requests) + 20)
+            await process.leave()
+            await process.start()
+        abandoned = await until_all_succeeded(dsn, 2 * changes)
+        found = came(receiver)
+    assert abandoned == {}
+    assert set(found.values()) == {1}
+    assert len(found) == 2 * changes
