@@ -2,14 +2,21 @@
 
 import asyncio
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from attribution_svc.webhooks import attempt as rules
 from attribution_svc.webhooks.attempt import Failure
@@ -125,6 +132,43 @@ async def test_what_speaks_no_http_or_no_tls_is_told(open_sender: Callable[..., 
     sender = await open_sender(port)
     assert (await sender.send(to(f"http://127.0.0.1:{port}/"))).failure is Failure.RESET
     assert (await sender.send(to(f"https://127.0.0.1:{port}/"))).failure in (Failure.TLS, Failure.CONNECT)
+    server.close()
+
+
+def self_signed(directory: Path) -> ssl.SSLContext:
+    """Return a context that presents a certificate which nobody has signed."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, SHA256())
+    )
+    files = directory / "key.pem", directory / "certificate.pem"
+    files[0].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    files[1].write_bytes(certificate.public_bytes(Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files[1], files[0])
+    return context
+
+
+async def test_a_certificate_that_nobody_signed_is_refused(open_sender: Callable[..., Any], tmp_path: Path) -> None:
+    heard = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read(1))
+        writer.close()
+
+    server = await asyncio.start_server(listen, "127.0.0.1", 0, ssl=self_signed(tmp_path))
+    port = server.sockets[0].getsockname()[1]
+    sender = await open_sender(port, resolver=Rebinding("127.0.0.1"))
+    outcome = await sender.send(to(f"https://localhost:{port}/"))
+    assert outcome.failure is Failure.TLS
+    assert "certificate" in outcome.detail
+    assert not any(heard)
     server.close()
 
 
