@@ -16,6 +16,7 @@ from attribution_svc.conversion.kept import Kept, Match, MatchState, OrphanReaso
 from attribution_svc.conversion.pieces import in_pieces
 from attribution_svc.conversion.rules import Rules
 from svc_runtime.clock import Clock
+from svc_runtime.errors import TrellisError
 from svc_runtime.logs import get_logger
 from svc_runtime.tasks import keep_running
 
@@ -32,6 +33,8 @@ _FIRST_ORPHAN_RETRY = timedelta(seconds=5)
 _LONGEST_ORPHAN_RETRY = timedelta(hours=12)
 _IDLE_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 10.0
+_LOOKS_PER_FIND = 4
+"""Of an orphan: what may have been meant is asked at every fourth look alone."""
 _KINDS = {
     "encoded": OrphanReason.DOUBLE_ENCODED,
     "case": OrphanReason.WRONG_CASE,
@@ -148,12 +151,14 @@ class Matcher:
             return 0
         rules = await self._store.rules_of(sorted({told.kept.conversion.organization_id for told in due}))
         linked, watermark = await self._linked(due)
-        orphans = [told for told in due if _is_orphan(told, linked[told], watermark)]
-        clicks = await self._clicks(orphans)
+        orphans = {told for told in due if _is_orphan(told, linked[told], watermark)}
+        clicks = await self._clicks([told for told in due if told in orphans and _is_worth_asking(told)])
         now = self._clock.now()
         found = []
         for told in due:
-            match = _match(told, linked[told], clicks.get(told), rules)
+            match = _match(told, linked[told], rules)
+            if told in orphans:
+                match = _orphan(told, linked[told], clicks.get(told), rules)
             count = told.match_count if match.state is told.kept.match.state else 0
             pause = _pause(match.state, count)
             found.append(Matched(told, match, count + 1, None if pause is None else now + pause))
@@ -182,11 +187,22 @@ class Matcher:
         return linked, min(known) if known and len(known) == len(watermarks) else None
 
     async def _clicks(self, orphans: Sequence[Due]) -> dict[Due, list[tuple[str, FoundClick]]]:
-        """Ask what the references of orphans may mean."""
+        """Ask what the references of orphans may mean; whoever cannot be asked about now is left out.
+
+        It takes long where there are many clicks, and is refused to who asks too often: matches do not wait for it.
+        """
         clicks: dict[Due, list[tuple[str, FoundClick]]] = {told: [] for told in orphans}
+        try:
+            await self._find(clicks)
+        except TrellisError as error:
+            _log.warning("clicks that may be meant are looked for later", error=error.message)
+            return {}
+        return clicks
+
+    async def _find(self, clicks: dict[Due, list[tuple[str, FoundClick]]]) -> None:
         asked = [
             (told, reference)
-            for told in orphans
+            for told in clicks
             for reference in told.kept.conversion.click_references[:MOST_REFERENCES_ASKED]
         ]
         for start in range(0, len(asked), 200):
@@ -195,7 +211,6 @@ class Matcher:
             answers = await in_pieces(self._links.find_clicks, wanted, refused=lambda _: [])
             for (told, reference), answer in zip(piece, answers, strict=True):
                 clicks[told] += [(reference, found) for found in answer]
-        return clicks
 
 
 def _is_orphan(told: Due, linked: Sequence[Linked], watermark: datetime | None) -> bool:
@@ -212,10 +227,13 @@ def _is_waiting(told: Due, linked: Sequence[Linked], watermark: datetime | None)
     )
 
 
-def _match(
-    told: Due, linked: Sequence[Linked], clicks: Sequence[tuple[str, FoundClick]] | None, rules: Mapping[str, Rules]
-) -> Match:
-    """Return what is known of a conversion's click now."""
+def _is_worth_asking(told: Due) -> bool:
+    """Say whether to ask again what an orphan means: the click itself would be known without."""
+    return told.kept.match.state is not MatchState.ORPHAN or told.match_count % _LOOKS_PER_FIND == 0
+
+
+def _match(told: Due, linked: Sequence[Linked], rules: Mapping[str, Rules]) -> Match:
+    """Return the click that is known; else what was known before."""
     before, conversion = told.kept.match, told.kept.conversion
     if before.is_accepted:
         return _again(before, linked)
@@ -228,10 +246,18 @@ def _match(
             campaign_id=answer.campaign_id,
             is_outside_window=is_outside(touch, conversion, rules),
         )
-    if clicks is None:
-        return before  # what it says of its click is not in the reading yet
+    return before
+
+
+def _orphan(
+    told: Due, linked: Sequence[Linked], clicks: Sequence[tuple[str, FoundClick]] | None, rules: Mapping[str, Rules]
+) -> Match:
+    """Return what is known of a conversion whose click is not; ``clicks`` is None where nobody was asked now."""
+    before = told.kept.match
     campaign_id = next((answer.campaign_id for answer in linked if answer.campaign_id), "")
-    reason, suggestions = _explained(conversion, clicks, rules)
+    if clicks is None and before.state is MatchState.ORPHAN:
+        return replace(before, campaign_id=campaign_id)
+    reason, suggestions = _explained(told.kept.conversion, clicks or (), rules)
     return Match(MatchState.ORPHAN, reason=reason, campaign_id=campaign_id, suggestions=suggestions)
 
 

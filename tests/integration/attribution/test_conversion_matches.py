@@ -49,6 +49,8 @@ class Reading:
     operation: str = ""
     is_down: bool = False
     refused: set[str] = field(default_factory=set)
+    is_busy: bool = False
+    find_count: int = 0
 
     def refuse(self, *named: str) -> None:
         if self.refused & set(named):
@@ -66,6 +68,9 @@ class Reading:
         return linked, self.watermark
 
     async def find_clicks(self, references: Sequence[tuple[str, str]]) -> list[list[FoundClick]]:
+        self.find_count += 1
+        if self.is_busy:
+            raise as_from_remote(Code.RATE_LIMITED)
         self.refuse(*(reference for _, reference in references))
         return [self.clicks.get(reference, []) for _, reference in references]
 
@@ -156,6 +161,25 @@ async def test_an_event_that_the_reading_refuses_keeps_no_other_waiting(
         "no uuid": MatchState.ORPHAN,
         event_id_of(2): MatchState.ORPHAN,
     }
+
+
+async def test_matches_do_not_wait_for_what_may_be_meant(
+    store: PostgresCampaignStore, reading: Reading, matcher: Matcher, dsn: str
+) -> None:
+    await take(store.conversions, postback(1, "click_id=c"), postback(2, "click_id=d"))
+    reading.touches_by_id[event_id_of(1)] = click(1)
+    reading.clicks["d"] = [FoundClick("case", click(2))]
+    reading.is_busy = True
+    await matcher.match_some()
+    second, first = await listed(store.conversions)
+    assert first.match.state is MatchState.MATCHED
+    assert (second.match.reason, second.match.suggestions) == ("never_seen", ())
+    reading.is_busy = False
+    for _ in range(4):
+        await make_due(dsn)
+        await matcher.match_some()
+    assert [len(kept.match.suggestions) for kept in await listed(store.conversions)] == [1, 0]
+    assert reading.find_count == 2
 
 
 async def test_another_event_may_know_the_click(
