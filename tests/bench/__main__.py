@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.bench import (
     attribution,
+    claims,
     freshness,
     identity,
     memory,
@@ -43,6 +44,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "mesh": whole_mesh.measure,
     "postbacks": postbacks.measure,
     "warehouse": warehouse.measure,
+    "claims": claims.measure,
     "attribution": attribution.measure,
 }
 

@@ -132,9 +132,8 @@ def make(directory: Path, event_count: int) -> None:
     client = migrated(dsn)
     try:
         for organization_id, count in ((LARGE, event_count), (SMALL, SMALL_EVENT_COUNT)):
-            for first in range(0, count, _CHUNK):
-                _insert(client, organization_id, first, min(_CHUNK, count - first), count)
-                _say(f"{organization_id}: {min(first + _CHUNK, count):,} events", began)
+            insert(client, organization_id, count)
+            _say(f"{organization_id}: {count:,} events", began)
         for first in range(0, DAY_COUNT, 6):
             day, end = START + timedelta(days=first), min(START + timedelta(days=first + 6), END)
             rollups.add(client, "events", f"event_time >= '{day:%F}' AND event_time < '{end:%F}'")
@@ -189,6 +188,12 @@ def migrated(dsn: Dsn) -> "Client":
         for statement in statements(migration.sql):
             client.command(statement)
     return client
+
+
+def insert(client: "Client", organization_id: str, count: int) -> None:
+    """Make the events of an organisation."""
+    for first in range(0, count, _CHUNK):
+        _insert(client, organization_id, first, min(_CHUNK, count - first), count)
 
 
 def _insert(client: "Client", organization_id: str, first: int, count: int, total: int) -> None:
