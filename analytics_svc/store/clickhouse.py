@@ -8,7 +8,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Self
 
 from analytics_svc import metrics
-from analytics_svc.claim import ActiveClaims
+from analytics_svc.claim import ActiveClaims, MadeClaim
 from analytics_svc.identity.end import EndHasher
 from analytics_svc.mapping import ActiveMappings
 from analytics_svc.projection.enricher import Enricher
@@ -18,6 +18,7 @@ from analytics_svc.store.connect import cause_of, connect
 from analytics_svc.store.derive import Derived, Deriver
 from analytics_svc.store.edges import keep_page
 from analytics_svc.store.intents import close_intent, open_intent, open_intents
+from analytics_svc.store.moving import move_claimed
 from svc_runtime.clickhouse import ClickHouse, Dsn, select
 from svc_runtime.clickhouse_migrations import migrate
 from svc_runtime.errors import UnavailableError
@@ -215,11 +216,14 @@ def _derived(client: "Client", derive: Callable[[], Derived]) -> Derived:
 
 def _take_in(client: "Client", page: Page, generation: int, claims: ActiveClaims, hasher: EndHasher | None) -> int:
     client.command(f"TRUNCATE TABLE {SETTLED}")
+    assigned = _assign(client, claims)
+    staged_count = _count(client, STAGED)
     fresh_count = _drop_known(client)
+    if fresh_count < staged_count:
+        _move_known(client, assigned)
     if not fresh_count:
         _keep(client, page.bookmark, generation)
         return 0
-    _assign(client, claims)
     settle.settle(client, STAGED, SETTLED)
     settled_count = _count(client, SETTLED)
     if settled_count != fresh_count:
@@ -237,14 +241,30 @@ def _take_in(client: "Client", page: Page, generation: int, claims: ActiveClaims
     return fresh_count
 
 
-def _assign(client: "Client", claims: ActiveClaims) -> None:
+_Assigned = Sequence[tuple[MadeClaim, tuple[int, int]]]
+"""Claims that may have some of the staged events, and the span of these, as Unix milliseconds."""
+
+
+def _assign(client: "Client", claims: ActiveClaims) -> _Assigned:
     """Keep which claims may have the staged events, before these are seen."""
     if not claims:
-        return
-    rows = client.query(f"SELECT DISTINCT toString(organization_id) FROM {STAGED}").result_rows  # noqa: S608 - our own table
-    for (organization_id,) in rows:
-        if own := claims.get(organization_id):
-            assign_staged(client, STAGED, own)
+        return []
+    rows = client.query(
+        "SELECT toString(organization_id), toUnixTimestamp64Milli(min(event_time)),"  # noqa: S608 - our own table
+        f" toUnixTimestamp64Milli(max(event_time)) FROM {STAGED} GROUP BY organization_id"
+    ).result_rows
+    found: list[tuple[MadeClaim, tuple[int, int]]] = []
+    for organization_id, first, last in rows:
+        own = claims.get(organization_id)
+        if own and assign_staged(client, STAGED, own):
+            found += [(made, (first, last)) for made in own]
+    return found
+
+
+def _move_known(client: "Client", assigned: _Assigned) -> None:
+    """Give events that are there already, made from the raw ones before the feed brought them, to their claims."""
+    for made, span in assigned:
+        move_claimed(client, made.organization_id, made.claim.campaign_id, [made.claim.version], span)
 
 
 def _drop_known(client: "Client") -> int:

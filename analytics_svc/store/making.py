@@ -14,6 +14,7 @@ from analytics_svc.store.connect import cause_of, translate
 from analytics_svc.store.derive import Derived, Deriver
 from analytics_svc.store.intents import close_intent, open_intent
 from analytics_svc.store.partitions import condition_of, make_like, replace_month, values_of
+from analytics_svc.store.verdicts import judge_month
 from svc_runtime.clickhouse import ClickHouse, Dsn, open_client
 from svc_runtime.errors import UnavailableError
 from svc_runtime.logs import get_logger
@@ -86,6 +87,7 @@ class ClickHouseMonthMaker:
         self._hasher = hasher
         self._tables = _Tables(name)
         self._scope = Scope(date(1970, 1, 1))
+        self._begin_ms = 0
 
     async def begin(self, scope: Scope) -> None:
         """See ``MonthMaker.begin``."""
@@ -93,6 +95,7 @@ class ClickHouseMonthMaker:
         def work(client: "Client") -> None:
             self._deriver.prepare(client)
             self._tables.make(client)
+            self._begin_ms = int(client.query("SELECT toUnixTimestamp64Milli(now64(3))").result_rows[0][0])
 
         self._scope = scope
         await self._clickhouse.run(work)
@@ -168,6 +171,9 @@ class ClickHouseMonthMaker:
     def _switch(self, client: "Client", to_come: Collection[date]) -> int:
         tables, scope = self._tables, self._scope
         count = _count(client, tables.settled)
+        for organization_id, days in judge_month(client, tables.settled, scope, self._begin_ms).items():
+            # Verdicts that came while the month was made.
+            rollups.recount(client, [organization_id], days, events=tables.settled, prefix=tables.prefix)
         intent = open_intent(client, *self._touched(client))
         if self._hasher:
             edges.keep_clicks_of(client, tables.settled, self._hasher)

@@ -6,6 +6,7 @@ was there by campaign, of which the campaigns that lose are counted anew.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import TYPE_CHECKING
 
 from analytics_svc.store import rollups
@@ -96,6 +97,26 @@ def move_judged(client: "Client", organization_id: str, event_ids: Sequence[obje
 
     Can be done again after a crash. Nobody else writes meanwhile.
     """
+    new = _gather_judged(client, "events", organization_id, event_ids, span)
+    return _move(client, organization_id, new)
+
+
+def judge_made(
+    client: "Client", made: str, organization_id: str, event_ids: Sequence[object], span: tuple[int, int]
+) -> Sequence[date]:
+    """Do the same in a month that is made beside the reading; return the days whose counts are not right any more."""
+    new = _gather_judged(client, made, organization_id, event_ids, span)
+    count, days = client.query(f"SELECT count(), groupUniqArray(toDate(event_time, 'UTC')) FROM {_ROWS}").result_rows[0]  # noqa: S608 - our own text
+    if count:
+        _update(client, organization_id, tuple(new), table=made)
+    _drop(client)
+    found: Sequence[date] = days
+    return found
+
+
+def _gather_judged(
+    client: "Client", table: str, organization_id: str, event_ids: Sequence[object], span: tuple[int, int]
+) -> Mapping[str, str]:
     values = {"organization": organization_id, "ids": list(event_ids), "span_start": span[0], "span_end": span[1]}
     chosen = (
         "organization_id = {organization:String} AND event_time >= fromUnixTimestamp64Milli({span_start:Int64}, 'UTC')"
@@ -114,10 +135,10 @@ def move_judged(client: "Client", organization_id: str, event_ids: Sequence[obje
     }
     rows = (
         f"SELECT event_id, {', '.join(_columns(tuple(JUDGED)))}, {itself}"  # noqa: S608 - our own text
-        f" FROM events PREWHERE {chosen}"
+        f" FROM {table} PREWHERE {chosen}"
     )
     _gather(client, new, f"({rows}) AS e INNER ANY JOIN ({verdicts}) AS v ON v.event_id = e.event_id", values)
-    return _move(client, organization_id, new)
+    return new
 
 
 _OF_VERSIONS = (
@@ -154,12 +175,16 @@ def _move(client: "Client", organization_id: str, new: Mapping[str, str]) -> int
         _update(client, organization_id, tuple(new))
         _count(client, organization_id, new)
         close_intent(client, intent)
-    for name in (_ROWS, _CHANGES, _WINNERS):
-        client.command(f"DROP TABLE IF EXISTS {name}")
+    _drop(client)
     return int(count)
 
 
-def _update(client: "Client", organization_id: str, columns: Sequence[str]) -> None:
+def _drop(client: "Client") -> None:
+    for name in (_ROWS, _CHANGES, _WINNERS):
+        client.command(f"DROP TABLE IF EXISTS {name}")
+
+
+def _update(client: "Client", organization_id: str, columns: Sequence[str], *, table: str = "events") -> None:
     new = ", ".join(f"new_{name}" for name in columns)
     client.command(
         f"CREATE OR REPLACE TABLE {_CHANGES} ENGINE = Join(ANY, LEFT, event_id) SETTINGS persistent = 0"  # noqa: S608 - our own text
@@ -170,7 +195,7 @@ def _update(client: "Client", organization_id: str, columns: Sequence[str]) -> N
     ).result_rows[0]
     values = ", ".join(f"{name} = joinGet('{_CHANGES}', 'new_{name}', event_id)" for name in columns)
     client.command(
-        f"UPDATE events SET {values} WHERE organization_id = {{organization:String}}"  # noqa: S608 - our own text
+        f"UPDATE {table} SET {values} WHERE organization_id = {{organization:String}}"  # noqa: S608 - our own text
         f" AND event_time >= fromUnixTimestamp64Milli({{start:Int64}}, 'UTC')"
         f" AND event_time <= fromUnixTimestamp64Milli({{end:Int64}}, 'UTC')"
         f" AND event_id IN (SELECT event_id FROM {_ROWS})",

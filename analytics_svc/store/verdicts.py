@@ -1,10 +1,11 @@
 """Verdicts in ClickHouse: rows that are only added, and what they change in the reading."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from analytics_svc.operation import Scope, end_of, start_of
 from analytics_svc.store import moving
 from analytics_svc.verdict import Verdict
 from svc_runtime.clickhouse import ClickHouse
@@ -63,6 +64,36 @@ def put(client: "Client", verdicts: Sequence[Verdict]) -> int:
     return changed
 
 
+def judge_month(client: "Client", made: str, scope: Scope, since_ms: int) -> dict[str, Sequence[date]]:
+    """Lay what came since an instant over a month that is made; return the days that it changes, by organisation.
+
+    What came before is there already. Nobody else writes meanwhile.
+    """
+    where = (
+        "verdict_time >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')"
+        " AND event_time >= fromUnixTimestamp64Milli({start:Int64}, 'UTC')"
+        " AND event_time < fromUnixTimestamp64Milli({end:Int64}, 'UTC')"
+    )
+    values: dict[str, object] = {
+        "since": since_ms,
+        "start": _ms(start_of(scope.month)),
+        "end": _ms(end_of(scope.month)),
+    }
+    if scope.organization_id:
+        where += " AND organization_id = {organization:String}"
+        values["organization"] = scope.organization_id
+    rows = client.query(
+        "SELECT toString(organization_id), groupUniqArray(event_id), toUnixTimestamp64Milli(min(event_time)),"  # noqa: S608 - our own text
+        f" toUnixTimestamp64Milli(max(event_time)) FROM verdicts WHERE {where} GROUP BY organization_id",
+        parameters=values,
+    ).result_rows
+    days = {
+        organization_id: moving.judge_made(client, made, organization_id, event_ids, (first, last))
+        for organization_id, event_ids, first, last in rows
+    }
+    return {organization_id: found for organization_id, found in days.items() if found}
+
+
 def _revisions(client: "Client", organization_id: str, verdicts: Sequence[Verdict]) -> dict[str, set[int]]:
     start, end = _span(verdicts)
     rows = client.query(
@@ -97,5 +128,9 @@ def _row(verdict: Verdict) -> list[object]:
 
 
 def _span(verdicts: Sequence[Verdict]) -> tuple[int, int]:
-    times = [(verdict.event_time - _EPOCH) // _MILLISECOND for verdict in verdicts]
+    times = [_ms(verdict.event_time) for verdict in verdicts]
     return min(times), max(times)
+
+
+def _ms(instant: datetime) -> int:
+    return (instant - _EPOCH) // _MILLISECOND
