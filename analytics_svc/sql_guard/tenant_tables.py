@@ -24,6 +24,7 @@ _EVENTS = (
     *(Column(name, f"nullIf({ROW}.{name}, '')") for name in _OPTIONAL),
     *(Column(name, f"{ROW}.{other}") for name, other in _SPELLINGS.items()),
     Column("conversion_value", f"ifNull({ROW}.value, toDecimal64(0, 6))"),
+    Column("routed_campaign_id", f"nullIf({ROW}.routed_campaign_id, '')"),
     Column("touch_event_id", f"nullIf({ROW}.touch_event_id, {_NO_EVENT})"),
 )
 
