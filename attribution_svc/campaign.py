@@ -162,7 +162,7 @@ def new_campaign(
         slug=slug,
         name=wanted.name or slug,
         status=wanted.status,
-        definition=replace(wanted.definition, claim=_begun(wanted.definition.claim, None, now)),
+        definition=_with_claim_made(replace(wanted.definition, claim=_begun(wanted.definition.claim, None, now)), now),
         version=1,
         create_time=now,
         update_time=now,
@@ -223,15 +223,19 @@ def next_version(
     following: Campaign, before: Campaign, *, now: datetime, claim_version: int | None, restored_version: int = 0
 ) -> Campaign:
     """Return ``following`` as the version after ``before``; ``claim_version`` None: it makes a claim of its own."""
-    claim = following.definition.claim
+    claim, definition = following.definition.claim, following.definition
     version = before.version + 1
+    # A machine whose clock is behind must not make a campaign younger.
+    update_time = max(now, before.update_time)
     if claim is None or claim.is_withdrawn:
         claim_version = 0
+    elif claim_version is None:
+        definition = _with_claim_made(definition, update_time)
     return replace(
         following,
+        definition=definition,
         version=version,
-        # A machine whose clock is behind must not make a campaign younger.
-        update_time=max(now, before.update_time),
+        update_time=update_time,
         claim_version=version if claim_version is None else claim_version,
         restored_version=restored_version,
     )
@@ -244,6 +248,11 @@ def _begun(wanted: Claim | None, present: Claim | None, now: datetime) -> Claim 
     return replace(wanted, forward_start_time=(present and present.forward_start_time) or now, is_withdrawn=False)
 
 
+def _with_claim_made(definition: Definition, now: datetime) -> Definition:
+    claim = definition.claim
+    return definition if claim is None else replace(definition, claim=replace(claim, made_time=now))
+
+
 def _claims_alike(one: Campaign, other: Campaign) -> bool:
     """Whether two versions claim the same events, with the same marks on them."""
     return _claimed(one) == _claimed(other)
@@ -252,7 +261,7 @@ def _claims_alike(one: Campaign, other: Campaign) -> bool:
 def _claimed(campaign: Campaign) -> tuple[object, ...]:
     definition, schedule = campaign.definition, campaign.definition.schedule
     return (
-        definition.claim,
+        definition.claim and replace(definition.claim, made_time=None),
         campaign.slug,
         definition.priority,
         schedule and (schedule.windows, schedule.time_zone),

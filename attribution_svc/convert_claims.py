@@ -55,6 +55,7 @@ def claim_to_pb(claim: Claim | None) -> pb.Claim | None:
         conflict_policy=_POLICY_TO_PB[claim.policy],
         forward_start_time=timestamp_of(claim.forward_start_time),
         is_withdrawn=claim.is_withdrawn,
+        make_time=timestamp_of(claim.made_time),
     )
 
 

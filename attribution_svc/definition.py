@@ -152,6 +152,7 @@ def _claim_to_json(claim: Claim) -> dict[str, Json]:
         "policy": claim.policy.value,
         "forward_start_time": claim.forward_start_time and claim.forward_start_time.isoformat(),
         "is_withdrawn": claim.is_withdrawn,
+        "made_time": claim.made_time and claim.made_time.isoformat(),
     }
 
 
@@ -162,6 +163,7 @@ def _claim_from_json(value: dict[str, Json]) -> Claim:
         policy=ConflictPolicy(value["policy"]),
         forward_start_time=_instant(value["forward_start_time"]),
         is_withdrawn=value["is_withdrawn"],
+        made_time=_instant(value.get("made_time")),
     )
 
 

@@ -37,7 +37,7 @@ class Route:
     is_open: bool = False
     """Its rules are asked of clicks that no link takes: it claims such clicks of history too."""
     rank: tuple[int, int, str] = (0, 0, "")
-    """Among the open ones, the lowest first: by priority, then by age, then by id."""
+    """Among the open ones, the lowest first, as among claims: by priority, then the claim that is older, then by id."""
 
     @classmethod
     def compile(cls, campaign: pb.Campaign) -> "Route":
@@ -64,7 +64,7 @@ class Route:
             over_cap=_fallback(campaign, "over_cap_fallback", paused),
             plain=act.choices[0].decision if act and len(act.choices) == 1 and not has_conditions else None,
             is_open=campaign.HasField("claim") and not campaign.claim.is_withdrawn and not is_paused and bool(rules),
-            rank=(-campaign.priority, campaign.create_time.ToNanoseconds(), campaign.campaign_id),
+            rank=(-campaign.priority, campaign.claim.make_time.ToNanoseconds(), campaign.campaign_id),
         )
 
 

@@ -171,6 +171,9 @@ async def test_an_explicit_claim_is_made_anew_where_it_is_as_before(replica: Rep
     created = await create(replica)
     again = await update(replica, claim=claim())
     assert (again.version, again.claim_version) == (2, 2)
+    assert created.claim.make_time == created.create_time
+    assert again.claim.make_time == again.update_time, "it is younger now than claims of the same priority"
+    again.claim.make_time.CopyFrom(created.claim.make_time)
     assert again.claim == created.claim
     assert overlays.holding["org_a", "tiktok"] == 2
 

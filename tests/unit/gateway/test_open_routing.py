@@ -15,7 +15,7 @@ TIKTOK = click("/in?source=tiktok")
 
 
 def wide(campaign_id: str, value: str = "tiktok", *, age: int = 0, is_withdrawn: bool = False, **fields: Any) -> Any:
-    """Return an open campaign; the lower ``age``, the older."""
+    """Return an open campaign; the lower ``age``, the older its claim."""
     made = campaign(
         campaign_id,
         rules=[rule("r", "source", value, f"https://{campaign_id}.example/")],
@@ -23,7 +23,7 @@ def wide(campaign_id: str, value: str = "tiktok", *, age: int = 0, is_withdrawn:
         claim=claim_pb2.Claim(is_withdrawn=is_withdrawn),
         **fields,
     )
-    made.create_time.FromDatetime(CREATED + timedelta(seconds=age))
+    made.claim.make_time.FromDatetime(CREATED + timedelta(seconds=age))
     return made
 
 
