@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from attribution_svc.credit_report import CreditReport, JourneyScope, ReportQuestion, Summary, report_of
+from attribution_svc.metrics import credit_report_seconds, credited_conversions
 from attribution_svc.models.columns import Columns, Tally
 from attribution_svc.models.paths import Path
 from svc_runtime.mesh_token import Caller
@@ -49,6 +51,13 @@ class CreditReports:
 
     async def report(self, caller: Caller, question: ReportQuestion) -> CreditReport:
         """Credit the conversions."""
+        began = time.monotonic()
+        found = await self._made(caller, question)
+        credit_report_seconds.record(time.monotonic() - began)
+        credited_conversions.add(found.conversion_count)
+        return found
+
+    async def _made(self, caller: Caller, question: ReportQuestion) -> CreditReport:
         credit = _Crediting(question)
         summary = None
         async with contextlib.aclosing(self._journeys.journeys(caller, question.scope)) as parts:

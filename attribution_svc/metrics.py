@@ -76,3 +76,13 @@ webhook_oldest_due_seconds = _meter.create_gauge(
     unit="s",
     description="How long the oldest of them has been due: worry when it rises while few attempts fail.",
 )
+credit_report_seconds = _meter.create_histogram(
+    "trellis.attribution.credit_report_seconds",
+    unit="s",
+    description="How long a report over many visitors took, journeys included.",
+)
+credited_conversions = _meter.create_counter(
+    "trellis.attribution.credited_conversions",
+    unit="{conversion}",
+    description="Conversions that reports over many visitors credited, once for each report.",
+)

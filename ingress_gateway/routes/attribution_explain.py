@@ -10,13 +10,8 @@ from ingress_gateway.gateway import Call
 from ingress_gateway.instants import timestamp_text
 from ingress_gateway.responses import respond_json
 from ingress_gateway.routes.analytics.asking import SCOPE, in_their_names
-from ingress_gateway.routes.analytics.attribution_report import (
-    choice_view,
-    lookback_view,
-    of_parameters,
-    query_lookback,
-    query_models,
-)
+from ingress_gateway.routes.analytics.attribution_question import of_parameters, query_lookback, query_models
+from ingress_gateway.routes.analytics.attribution_report import choice_view, lookback_view
 from ingress_gateway.routes.analytics.numbers import amount
 from ingress_gateway.routes.analytics.question import Question
 from svc_runtime.errors import TrellisError

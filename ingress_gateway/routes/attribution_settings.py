@@ -11,7 +11,8 @@ from ingress_gateway.given import Given, shown_value, text_problem
 from ingress_gateway.instants import timestamp_text
 from ingress_gateway.responses import respond_json
 from ingress_gateway.routes.analytics.asking import in_their_names
-from ingress_gateway.routes.analytics.attribution_report import choice_view, listed_model
+from ingress_gateway.routes.analytics.attribution_question import listed_model
+from ingress_gateway.routes.analytics.attribution_report import choice_view
 from svc_runtime.errors import TrellisError
 from trellis.attribution.v1 import model_service_pb2 as pb
 

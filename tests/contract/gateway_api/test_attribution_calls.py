@@ -3,7 +3,7 @@
 import pytest
 
 from attribution_svc.models.registry import KINDS
-from ingress_gateway.routes.analytics.attribution_report import PARAMETERS
+from ingress_gateway.routes.analytics.attribution_question import PARAMETERS
 from tests.contract.gateway_api.fakes import ACME, OTHER_KEY, key_without
 from tests.contract.gateway_api.mesh import Mesh
 from trellis.analytics.v1 import report_pb2
