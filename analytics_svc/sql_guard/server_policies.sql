@@ -69,6 +69,13 @@ CREATE ROW POLICY IF NOT EXISTS trellis_closed ON
     ${database}.operations,
     ${database}.mappings,
     ${database}.mapping_activations,
+    ${database}.claims,
+    ${database}.claim_activations,
+    ${database}.claim_assignments,
+    ${database}.verdicts,
+    ${database}.identity_edges,
+    ${database}.identity_decisions,
+    ${database}.identity_months,
     ${database}.retentions,
     ${database}.click_keys,
     ${database}.reference_keys
