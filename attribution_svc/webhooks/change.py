@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from attribution_svc.webhooks.webhook import EventKind, Webhook
-from rule_language.evaluate import Fact, Facts, compile_test
+from rule_language.evaluate import Fact, Facts, Test, compile_test
+from rule_language.predicate import Predicate
 
 Json: TypeAlias = Any  # what a JSON parser returns: anything
 MICROS = 1_000_000
@@ -166,7 +168,12 @@ def meets_condition(webhook: Webhook, change: Change) -> bool:
     """Whether the condition holds; one on what nobody could tell does not."""
     if webhook.definition.condition is None:
         return True
-    return compile_test(webhook.definition.condition)(_facts(change)) is True
+    return _test_of(webhook.definition.condition)(_facts(change)) is True
+
+
+@lru_cache(1024)
+def _test_of(condition: Predicate) -> Test:
+    return compile_test(condition)
 
 
 def _facts(change: Change) -> Facts:

@@ -51,7 +51,9 @@ def new_webhook_from_pb(request: pb.CreateWebhookRequest) -> NewWebhook:
         violations.append(Violation("kind", f"{int(request.kind)} is no kind of webhook; there are postback, webhook"))
     definition = _definition_from_pb(request.definition, violations)
     if not definition.event_kinds and not request.definition.event_kinds:
-        definition = replace(definition, event_kinds=(EventKind.CREATED,))
+        # Whoever wants sales wants those too that began as leads.
+        kinds = (EventKind.CREATED, EventKind.STATUS) if definition.statuses else (EventKind.CREATED,)
+        definition = replace(definition, event_kinds=kinds)
     if not request.definition.HasField("waits_for_click"):
         needs_click = bool(kind is WebhookKind.POSTBACK or definition.campaign_ids or definition.condition)
         definition = replace(definition, waits_for_click=needs_click)

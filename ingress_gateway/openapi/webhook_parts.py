@@ -38,7 +38,8 @@ _DEFINITION: Json = {
     "method": text("GET, POST or PUT; a webhook is sent by POST.", enum=["GET", "POST", "PUT", ""]),
     "body": text("Of a postback: JSON with macros in its texts, or a form with macros in its values.", maxLength=16384),
     "event_kinds": listing(
-        {"type": "string", "enum": _EVENT_KINDS}, "What it hears of; left out: `conversion.created`."
+        {"type": "string", "enum": _EVENT_KINDS},
+        "What it hears of; left out: `conversion.created`, and with `statuses` `conversion.status` too.",
     ),
     "campaign_ids": listing(_WORD, "Only of these campaigns; empty: of any, and of none.", maxItems=100),
     "conversion_types": listing(_WORD, "Only of these types; empty: of any.", maxItems=100),

@@ -213,3 +213,16 @@ async def test_a_webhook_is_told_afterwards_of_what_it_has_not_heard(
     assert counts == [0, 2, 0]
     await receiver.until(3)
     assert sorted(request.target for request in receiver.requests) == ["/early", "/late", "/late"]
+
+
+async def test_whoever_wants_sales_hears_of_those_that_began_as_leads(
+    service: Service, receiver: Receiver, log: WriteLog
+) -> None:
+    made = await service.create(f"{receiver.url}/sales", statuses=["sale"])
+    assert list(made.webhook.definition.event_kinds) == ["conversion.created", "conversion.status"]
+    lead = make_change(1, conversion_id="c1", status="lead")
+    sale = make_change(2, conversion_id="c1", kind=EventKind.STATUS, previous=lead.conversion)
+    await log([lead, sale, make_change(3, conversion_id="c2")])
+    await receiver.until(2)
+    told = sorted(json.loads(request.body)["data"]["conversion_id"] for request in receiver.requests)
+    assert told == ["c1", "c2"]

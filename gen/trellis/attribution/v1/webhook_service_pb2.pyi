@@ -306,7 +306,7 @@ class CreateWebhookRequest(_message.Message):
     """True: it begins turned off."""
     @_builtins.property
     def definition(self) -> Global___WebhookDefinition:
-        """What it is told of, and how. No event kinds: `conversion.created`."""
+        """What it is told of, and how. No event kinds: `conversion.created`, and with statuses `conversion.status` too."""
 
     def __init__(
         self,
