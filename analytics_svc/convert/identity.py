@@ -9,7 +9,7 @@ from analytics_svc.identity.decisions import Named, Preview
 from analytics_svc.identity.end import End, EndKind, value_id
 from analytics_svc.identity.people import Device, SuspiciousEnd
 from analytics_svc.identity.person import Link, Person
-from analytics_svc.identity.resolve import EventNames, Resolved
+from analytics_svc.identity.resolve import EventNames, EventQuestion, PersonClick, Resolved
 from analytics_svc.store import Decision
 from svc_runtime.errors import InvalidArgumentError, Violation
 from svc_runtime.paging import check_page_size
@@ -18,6 +18,7 @@ from trellis.analytics.v1 import identity_service_pb2 as pb
 
 LONGEST_ID = 4096
 MOST_PARAMETERS = 1_000
+MOST_QUESTIONS = 200
 DEFAULT_LOOKBACK = timedelta(days=90)
 _KINDS = {
     EndKind.VISITOR: pb.END_KIND_VISITOR,
@@ -79,6 +80,42 @@ def names_from_pb(request: pb.ResolveIdentityRequest) -> EventNames:
     return EventNames(
         request.organization_id, request.user_id, dict(request.parameters), request.order_id, after, before
     )
+
+
+def questions_from_pb(request: pb.FindPersonClicksRequest) -> list[EventQuestion]:
+    """Read which events are asked about. Raise InvalidArgumentError with everything that is wrong."""
+    violations: list[Violation] = []
+    if len(request.questions) > MOST_QUESTIONS:
+        violations.append(Violation("questions", f"has {len(request.questions)}; the limit is {MOST_QUESTIONS}"))
+    questions = []
+    for at, asked in enumerate(request.questions):
+        path = f"questions[{at}]"
+        missing = [name for name in ("organization_id", "event_id") if not getattr(asked, name)]
+        violations += [Violation(f"{path}.{name}", "is required") for name in missing]
+        if not asked.HasField("before_time"):
+            violations.append(Violation(f"{path}.before_time", "is required"))
+            continue
+        before = instant_from_pb(asked.before_time)
+        after = instant_from_pb(asked.after_time) if asked.HasField("after_time") else before - DEFAULT_LOOKBACK
+        if after >= before:
+            violations.append(Violation(f"{path}.after_time", f"is {after:%FT%TZ}, not before {before:%FT%TZ}"))
+        questions.append(EventQuestion(asked.organization_id, asked.event_id, asked.user_id, after, before))
+    if violations:
+        raise InvalidArgumentError.of(violations)
+    return questions
+
+
+def clicks_to_pb(found: Sequence[tuple[Person, PersonClick | None]]) -> pb.FindPersonClicksResponse:
+    """Write the last clicks of persons."""
+    response = pb.FindPersonClicksResponse()
+    for person, click in found:
+        told = response.found.add(person_id=person.person_id if person.user_ids else "")
+        if click:
+            told.user_id = click.user_id
+            told.click.event_id, told.click.click_id = click.event_id, click.click_id
+            told.click.event_time.FromDatetime(click.event_time)
+            told.click.external_click_id, told.click.campaign_id = click.external_click_id, click.campaign_id
+    return response
 
 
 def person_to_pb(person: Person, devices: Sequence[Device], edition: str) -> pb.Person:

@@ -10,6 +10,8 @@ from analytics_svc.identity.person import DEFAULT_MOST_NEIGHBOURS, Link, Person,
 from analytics_svc.store import ReadingReader
 from svc_runtime.errors import NotFoundError
 
+_MOST_ENDS_ASKED = 2_000
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -55,13 +57,33 @@ class People:
         is_left_out: Callable[[Edge], bool] | None = None,
     ) -> Person:
         """Return the person of these ends, taken for one; as if the edges that are ``is_left_out`` were revoked."""
-        walk = Walk(starts, most_neighbours=self.most_neighbours)
-        while walk.frontier:
-            links = await self.links(organization_id, *walk.frontier, as_of=as_of)
-            if is_left_out:
-                links = [replace(link, is_revoked=link.is_revoked or is_left_out(link.edge)) for link in links]
-            walk.step(links)
-        return walk.person()
+        (person,) = await self.persons_of(organization_id, [starts], as_of=as_of, is_left_out=is_left_out)
+        return person
+
+    async def persons_of(
+        self,
+        organization_id: str,
+        starts: Iterable[Iterable[End]],
+        *,
+        as_of: datetime | None = None,
+        is_left_out: Callable[[Edge], bool] | None = None,
+    ) -> list[Person]:
+        """Do the same for many, with as few questions as the longest of the walks needs."""
+        walks = [Walk(own, most_neighbours=self.most_neighbours) for own in starts]
+        while frontier := sorted({end for walk in walks for end in walk.frontier}):
+            by_end: dict[End, list[Link]] = {end: [] for end in frontier}
+            for start in range(0, len(frontier), _MOST_ENDS_ASKED):
+                asked = frontier[start : start + _MOST_ENDS_ASKED]
+                for link in await self.links(organization_id, *asked, as_of=as_of):
+                    if is_left_out:
+                        link = replace(link, is_revoked=link.is_revoked or is_left_out(link.edge))
+                    for end in (link.edge.one, link.edge.other):
+                        if end in by_end:
+                            by_end[end].append(link)
+            for walk in walks:
+                if walk.frontier:
+                    walk.step([link for end in walk.frontier for link in by_end[end]])
+        return [walk.person() for walk in walks]
 
     async def links(self, organization_id: str, *ends: End, as_of: datetime | None = None) -> list[Link]:
         """Return the links of ends; an edge between two of them comes twice."""

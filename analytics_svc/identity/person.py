@@ -89,15 +89,15 @@ class Walk:
 
     def step(self, links: Iterable[Link]) -> None:
         """Take the links of the frontier, and go on to the ends behind them."""
-        by_end: dict[End, list[Link]] = {end: [] for end in self.frontier}
+        by_end: dict[End, set[Link]] = {end: set() for end in self.frontier}
         for link in links:
             self._links[link.edge] = link
             for end in (link.edge.one, link.edge.other):
                 if end in by_end:
-                    by_end[end].append(link)
+                    by_end[end].add(link)
         found: set[End] = set()
         for end, own in by_end.items():
-            reachable = [link.far(end) for link in own if not link.is_revoked]
+            reachable = {link.far(end) for link in own if not link.is_revoked}
             if is_suspicious(reachable, self._most_neighbours):
                 self._suspicious.add(end)
             else:

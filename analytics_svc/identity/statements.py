@@ -10,6 +10,8 @@ from analytics_svc.identity.end import OF_PEOPLE, Edge, End, EndKind
 from analytics_svc.identity.person import MOST_ENDS, Link
 from analytics_svc.statement import ORGANIZATION, Rows, Statement
 
+MOST_CLICKS = 200
+"""Of one visitor, where many are asked for at a time."""
 _LATEST_MS = 4_102_444_800_000
 _INSTANT = "fromUnixTimestamp64Milli({{{}:Int64}}, 'UTC')"
 _AS_OF = _INSTANT.format("as_of_ms")
@@ -107,6 +109,23 @@ PREWHERE organization_id = {{{ORGANIZATION}:String}} AND event_time >= {_INSTANT
     AND event_time < {_INSTANT.format("before_ms")}
 WHERE event_type = 'click' AND user_id IN {{users:Array(String)}}
 ORDER BY event_time DESC, {EVENT_ORDER} DESC LIMIT 1
+"""  # noqa: S608 - our own text
+    values = {ORGANIZATION: organization_id, "users": list(user_ids)}
+    return Statement(sql, {**values, "after_ms": milliseconds(after), "before_ms": milliseconds(before)})
+
+
+def compile_clicks(organization_id: str, user_ids: Sequence[str], *, after: datetime, before: datetime) -> Statement:
+    """Compile to a statement with the last clicks of visitors in a time, of each the newest first.
+
+    A visitor of whom more is asked than ``MOST_CLICKS`` has none before them.
+    """
+    sql = f"""
+SELECT user_id, toUnixTimestamp64Milli(event_time), toString(event_id), click_id, external_click_id, campaign_id
+FROM events
+PREWHERE organization_id = {{{ORGANIZATION}:String}} AND event_time >= {_INSTANT.format("after_ms")}
+    AND event_time < {_INSTANT.format("before_ms")}
+WHERE event_type = 'click' AND user_id IN {{users:Array(String)}}
+ORDER BY user_id, event_time DESC, {EVENT_ORDER} DESC LIMIT {MOST_CLICKS} BY user_id
 """  # noqa: S608 - our own text
     values = {ORGANIZATION: organization_id, "users": list(user_ids)}
     return Statement(sql, {**values, "after_ms": milliseconds(after), "before_ms": milliseconds(before)})

@@ -55,3 +55,9 @@ class IdentityServicer(pb_grpc.IdentityServiceServicer):
     ) -> pb.ResolveIdentityResponse:
         """Say who stands behind an event; see the contract."""
         return convert.resolved_to_pb(await self._resolver.resolve(convert.names_from_pb(request)))
+
+    async def FindPersonClicks(
+        self, request: pb.FindPersonClicksRequest, context: ServicerContext
+    ) -> pb.FindPersonClicksResponse:
+        """Find the last clicks of persons; see the contract."""
+        return convert.clicks_to_pb(await self._resolver.clicks(convert.questions_from_pb(request)))

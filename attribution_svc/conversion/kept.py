@@ -31,6 +31,8 @@ class OrphanReason(StrEnum):
     DOUBLE_ENCODED = "double_encoded"
     OUTSIDE_WINDOW = "outside_window"
     """The click is older than the reading looks back."""
+    SAME_PERSON = "same_person"
+    """Of a suggestion alone: the last click of the person whom the conversion names."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ from svc_runtime.tasks import keep_running
 MOST_AT_ONCE = 500
 MOST_EVENTS_ASKED = 20
 """Of one conversion: what its click is, its first events say."""
+MOST_PERSONS_ASKED = 100
+"""At a time."""
 MOST_REFERENCES_ASKED = 3
 """Of one orphan, those that are believed most."""
 SETTLED_AGAIN = (timedelta(seconds=10), timedelta(minutes=2), timedelta(hours=1), timedelta(days=1))
@@ -35,10 +37,12 @@ _IDLE_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 10.0
 _LOOKS_PER_FIND = 4
 """Of an orphan: what may have been meant is asked at every fourth look alone."""
+PERSON = "person"
 _KINDS = {
     "encoded": OrphanReason.DOUBLE_ENCODED,
     "case": OrphanReason.WRONG_CASE,
     "prefix": OrphanReason.TRUNCATED,
+    PERSON: OrphanReason.SAME_PERSON,
 }
 _log = get_logger(__name__)
 
@@ -50,6 +54,16 @@ class EventKey:
     organization_id: str
     event_id: str
     event_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PersonAsked:
+    """An event whose person's last click is asked for."""
+
+    key: EventKey
+    user_id: str
+    after_time: datetime
+    before_time: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +82,7 @@ class FoundClick:
     """A click that a reference may mean."""
 
     kind: str
-    """`exact`, or in what they differ: `encoded`, `case` or `prefix`."""
+    """`exact`, or in what they differ: `encoded`, `case` or `prefix`; `person`: who clicked is whom the event names."""
     touch: Touch
 
 
@@ -85,6 +99,10 @@ class Links(Protocol):
 
     async def find_clicks(self, references: Sequence[tuple[str, str]]) -> list[list[FoundClick]]:
         """Return the clicks that references (organisation, text) may mean, in their order, the best of each first."""
+        ...
+
+    async def person_clicks(self, asked: Sequence["PersonAsked"]) -> list[Touch | None]:
+        """Return the last clicks of the persons behind events, in their order."""
         ...
 
 
@@ -152,7 +170,7 @@ class Matcher:
         rules = await self._store.rules_of(sorted({told.kept.conversion.organization_id for told in due}))
         linked, watermark = await self._linked(due)
         orphans = {told for told in due if _is_orphan(told, linked[told], watermark)}
-        clicks = await self._clicks([told for told in due if told in orphans and _is_worth_asking(told)])
+        clicks = await self._clicks([told for told in due if told in orphans and _is_worth_asking(told)], rules)
         now = self._clock.now()
         found = []
         for told in due:
@@ -186,14 +204,17 @@ class Matcher:
         known = [watermark for watermark in watermarks if watermark is not None]
         return linked, min(known) if known and len(known) == len(watermarks) else None
 
-    async def _clicks(self, orphans: Sequence[Due]) -> dict[Due, list[tuple[str, FoundClick]]]:
-        """Ask what the references of orphans may mean; whoever cannot be asked about now is left out.
+    async def _clicks(
+        self, orphans: Sequence[Due], rules: Mapping[str, Rules]
+    ) -> dict[Due, list[tuple[str, FoundClick]]]:
+        """Ask what the references of orphans may mean, and whom orphans name; who cannot be asked about is left out.
 
         It takes long where there are many clicks, and is refused to who asks too often: matches do not wait for it.
         """
         clicks: dict[Due, list[tuple[str, FoundClick]]] = {told: [] for told in orphans}
         try:
             await self._find(clicks)
+            await self._add_persons(clicks, rules)
         except TrellisError as error:
             _log.warning("clicks that may be meant are looked for later", error=error.message)
             return {}
@@ -211,6 +232,26 @@ class Matcher:
             answers = await in_pieces(self._links.find_clicks, wanted, refused=lambda _: [])
             for (told, reference), answer in zip(piece, answers, strict=True):
                 clicks[told] += [(reference, found) for found in answer]
+
+    async def _add_persons(self, clicks: dict[Due, list[tuple[str, FoundClick]]], rules: Mapping[str, Rules]) -> None:
+        """Ask for the last click of the person behind each orphan whose references mean nothing."""
+        asked = [
+            (told, PersonAsked(told.keys[0], told.kept.conversion.user_id, *_look_back(told.kept.conversion, rules)))
+            for told, found in clicks.items()
+            if not found and told.keys
+        ]
+        for start in range(0, len(asked), MOST_PERSONS_ASKED):
+            piece = asked[start : start + MOST_PERSONS_ASKED]
+            answers = await in_pieces(self._links.person_clicks, [each for _, each in piece], refused=lambda _: None)
+            for (told, _), touch in zip(piece, answers, strict=True):
+                if touch is not None:
+                    clicks[told].append(("", FoundClick(PERSON, touch)))
+
+
+def _look_back(conversion: Conversion, rules: Mapping[str, Rules]) -> tuple[datetime, datetime]:
+    """Return between which instants a click may have led to a conversion."""
+    policy = rules.get(conversion.organization_id, Rules()).policy(conversion.conversion_type)
+    return conversion.conversion_time - timedelta(days=policy.lookback_days), conversion.conversion_time
 
 
 def _is_orphan(told: Due, linked: Sequence[Linked], watermark: datetime | None) -> bool:
@@ -273,9 +314,6 @@ def _explained(
     conversion: Conversion, clicks: Sequence[tuple[str, FoundClick]], rules: Mapping[str, Rules]
 ) -> tuple[str, tuple[Suggestion, ...]]:
     """Return why there is no click, and those that may have been meant."""
-    if not conversion.click_references:
-        has_macro = "literal_macro" in conversion.marks
-        return (OrphanReason.LITERAL_MACRO if has_macro else OrphanReason.NO_REFERENCE).value, ()
     suggestions = []
     for reference, found in clicks:
         reason = _KINDS.get(found.kind)
@@ -283,8 +321,11 @@ def _explained(
             reason = OrphanReason.OUTSIDE_WINDOW
         if reason is not None:
             suggestions.append(Suggestion(reason, reference, found.touch))
-    reason = suggestions[0].reason if suggestions else OrphanReason.NEVER_SEEN
-    return reason.value, tuple(suggestions[:5])
+    if not conversion.click_references:
+        has_macro = "literal_macro" in conversion.marks
+        return (OrphanReason.LITERAL_MACRO if has_macro else OrphanReason.NO_REFERENCE).value, tuple(suggestions)
+    explaining = (told.reason for told in suggestions if told.reason is not OrphanReason.SAME_PERSON)
+    return next(explaining, OrphanReason.NEVER_SEEN).value, tuple(suggestions[:5])
 
 
 def is_outside(touch: Touch, conversion: Conversion, rules: Mapping[str, Rules]) -> bool:

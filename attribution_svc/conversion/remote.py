@@ -1,6 +1,7 @@
 """What conversions ask and tell analytics_svc: clicks behind events, verdicts, and whether its reading was changed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -8,7 +9,7 @@ import grpc
 
 from attribution_svc.conversion.event import text_of
 from attribution_svc.conversion.kept import Touch
-from attribution_svc.conversion.matching import EventKey, FoundClick, Linked
+from attribution_svc.conversion.matching import EventKey, FoundClick, Linked, PersonAsked
 from attribution_svc.conversion.verdicts import Verdict
 from svc_runtime.errors import InternalError
 from svc_runtime.grpc_client import Credentials
@@ -16,6 +17,8 @@ from svc_runtime.mesh_token import Caller, CallerKind
 from svc_runtime.rpc_status import error_from_rpc
 from svc_runtime.timestamps import timestamp_of
 from trellis.analytics.v1 import (
+    identity_service_pb2,
+    identity_service_pb2_grpc,
     link_service_pb2,
     link_service_pb2_grpc,
     overlay_service_pb2,
@@ -41,6 +44,9 @@ class RemoteReading:
 
     def __init__(self, channel: grpc.aio.Channel, credentials: Credentials) -> None:
         self._credentials = credentials
+        self._identity: identity_service_pb2_grpc.IdentityServiceAsyncStub = (
+            identity_service_pb2_grpc.IdentityServiceStub(channel)
+        )
         self._links: link_service_pb2_grpc.LinkServiceAsyncStub = link_service_pb2_grpc.LinkServiceStub(channel)
         self._overlays: overlay_service_pb2_grpc.OverlayServiceAsyncStub = overlay_service_pb2_grpc.OverlayServiceStub(
             channel
@@ -81,6 +87,28 @@ class RemoteReading:
         return [
             [FoundClick(_KINDS.get(told.kind, ""), _click(told.click)) for told in found.matches]
             for found in answer.found
+        ]
+
+    async def person_clicks(self, asked: Sequence[PersonAsked]) -> list[Touch | None]:
+        """See ``Links.person_clicks``."""
+        request = identity_service_pb2.FindPersonClicksRequest(
+            questions=[
+                identity_service_pb2.PersonClickQuestion(
+                    organization_id=each.key.organization_id,
+                    event_id=each.key.event_id,
+                    user_id=each.user_id,
+                    after_time=timestamp_of(each.after_time),
+                    before_time=timestamp_of(each.before_time),
+                )
+                for each in asked
+            ]
+        )
+        answer = await self._ask(self._identity.FindPersonClicks, request)
+        if len(answer.found) != len(asked):
+            raise InternalError
+        return [
+            replace(_click(told.click), user_id=told.user_id) if told.HasField("click") else None
+            for told in answer.found
         ]
 
     async def put_verdicts(self, verdicts: Sequence[Verdict]) -> None:

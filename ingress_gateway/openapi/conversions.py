@@ -25,6 +25,7 @@ CONVERSION_ID = "019307a1-3c4d-7e5f-8a9b-0c1d2e3f4a5b"
 _CLICK_EVENT_ID = "0193079f-11aa-7b2c-9d3e-4f5a6b7c8d9e"
 _TEXTS: Json = {"type": "string"}
 _VALUE = {"type": ["number", "null"]}
+_SUGGESTED = ("truncated", "wrong_case", "double_encoded", "outside_window", "same_person")
 _STATUS: Json = {"type": ["string", "null"], "enum": [*STATUSES, None]}
 _REASON: Json = {"type": ["string", "null"], "enum": [*ORPHAN_REASONS, None]}
 ID = path("conversion_id", "The id of the event that began it.", CONVERSION_ID)
@@ -148,7 +149,7 @@ SCHEMAS: Json = {
     "ConversionSuggestion": record(
         "A click that may have been meant; nothing is done until it is accepted.",
         {
-            "reason": text("How it differs.", enum=["truncated", "wrong_case", "double_encoded"]),
+            "reason": text("How it differs; `same_person`: the last click of whom it names.", enum=[*_SUGGESTED]),
             "reference": text("What the conversion said."),
             "click": ref("ConversionClick"),
         },

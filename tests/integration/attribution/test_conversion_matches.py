@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from attribution_svc.conversion.kept import Kept, MatchState, Touch
-from attribution_svc.conversion.matching import EventKey, FoundClick, Linked, Matcher
+from attribution_svc.conversion.matching import EventKey, FoundClick, Linked, Matcher, PersonAsked
 from attribution_svc.conversion.orphans import Orphans, OrphanSum
 from attribution_svc.conversion.rematch import Rematcher
 from attribution_svc.conversion.rules import Policy
@@ -51,6 +51,8 @@ class Reading:
     refused: set[str] = field(default_factory=set)
     is_busy: bool = False
     find_count: int = 0
+    person_clicks_by_id: dict[str, Touch] = field(default_factory=dict)
+    persons_asked: list[PersonAsked] = field(default_factory=list)
 
     def refuse(self, *named: str) -> None:
         if self.refused & set(named):
@@ -73,6 +75,10 @@ class Reading:
             raise as_from_remote(Code.RATE_LIMITED)
         self.refuse(*(reference for _, reference in references))
         return [self.clicks.get(reference, []) for _, reference in references]
+
+    async def person_clicks(self, asked: Sequence[PersonAsked]) -> list[Touch | None]:
+        self.persons_asked += asked
+        return [self.person_clicks_by_id.get(each.key.event_id) for each in asked]
 
     async def last_operation(self, organization_id: str) -> str:
         return self.operation
@@ -246,6 +252,34 @@ async def test_a_click_before_the_window_is_suggested_and_one_that_is_matched_is
     )
     await finish(store)
     assert not (await listed(store.conversions))[0].match.is_outside_window
+
+
+@pytest.mark.parametrize(("query", "reason"), [("txid=1", "no_reference"), ("click_id=unheard", "never_seen")])
+async def test_the_last_click_of_whom_an_orphan_names_is_suggested_and_not_taken(
+    store: PostgresCampaignStore, reading: Reading, matcher: Matcher, query: str, reason: str
+) -> None:
+    await take(store.conversions, postback(1, query))
+    reading.person_clicks_by_id[event_id_of(1)] = click(7)
+    await matcher.match_some()
+    kept = await the_only(store)
+    assert (kept.match.state, kept.match.reason, kept.match.touch) == (MatchState.ORPHAN, reason, None)
+    assert [(told.reason.value, told.reference, told.touch) for told in kept.match.suggestions] == [
+        ("same_person", "", click(7))
+    ]
+    (asked,) = reading.persons_asked
+    conversion = kept.conversion
+    assert (asked.key.event_id, asked.user_id) == (event_id_of(1), conversion.user_id)
+    assert (asked.before_time, asked.before_time - asked.after_time) == (conversion.conversion_time, timedelta(days=30))
+
+
+async def test_nobody_is_asked_for_where_a_reference_means_something(
+    store: PostgresCampaignStore, reading: Reading, matcher: Matcher
+) -> None:
+    await take(store.conversions, postback(1, "click_id=C"), postback(2, "click_id=d"))
+    reading.clicks["C"] = [FoundClick("case", click(4))]
+    reading.touches_by_id[event_id_of(2)] = click(5)
+    await matcher.match_some()
+    assert reading.persons_asked == []
 
 
 async def test_what_somebody_accepts_stays(

@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from trellis.analytics.v1 import behavior_pb2 as trellis_dot_analytics_dot_v1_dot_behavior__pb2
+from trellis.analytics.v1 import link_service_pb2 as trellis_dot_analytics_dot_v1_dot_link__service__pb2
 from trellis.type.v1 import access_pb2 as trellis_dot_type_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+trellis/analytics/v1/identity_service.proto\x12\x14trellis.analytics.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#trellis/analytics/v1/behavior.proto\x1a\x1ctrellis/type/v1/access.proto\"S\n\x03\x45nd\x12+\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.trellis.analytics.v1.EndKind\x12\r\n\x05value\x18\x02 \x01(\t\x12\x10\n\x08value_id\x18\x03 \x01(\t\"\xb1\x02\n\x0cIdentityEdge\x12\x0f\n\x07\x65\x64ge_id\x18\x01 \x01(\t\x12&\n\x03one\x18\x02 \x01(\x0b\x32\x19.trellis.analytics.v1.End\x12(\n\x05other\x18\x03 \x01(\x0b\x32\x19.trellis.analytics.v1.End\x12.\n\nfirst_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65vent_id\x18\x06 \x01(\t\x12\x11\n\tis_active\x18\x07 \x01(\x08\x12\x12\n\nis_revoked\x18\x08 \x01(\x08\x12\x15\n\ris_suspicious\x18\t \x01(\x08\x12\x0f\n\x07\x65\x64ition\x18\n \x01(\t\"N\n\x10GetPersonRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\nas_of_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\x11GetPersonResponse\x12,\n\x06person\x18\x01 \x01(\x0b\x32\x1c.trellis.analytics.v1.Person\"\xd3\x01\n\x06Person\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x10\n\x08user_ids\x18\x02 \x03(\t\x12\'\n\x04\x65nds\x18\x03 \x03(\x0b\x32\x19.trellis.analytics.v1.End\x12\x31\n\x05\x65\x64ges\x18\x04 \x03(\x0b\x32\".trellis.analytics.v1.IdentityEdge\x12\x35\n\x07\x64\x65vices\x18\x05 \x03(\x0b\x32$.trellis.analytics.v1.IdentityDevice\x12\x11\n\tis_melted\x18\x06 \x01(\x08\"\xc7\x01\n\x0eIdentityDevice\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65vice_type\x18\x02 \x01(\t\x12\n\n\x02os\x18\x03 \x01(\t\x12\x0f\n\x07\x62rowser\x18\x04 \x01(\t\x12.\n\nfirst_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x65vent_count\x18\x07 \x01(\x03\"[\n\x19ListSuspiciousEndsRequest\x12+\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.trellis.analytics.v1.EndKind\x12\x11\n\tpage_size\x18\x02 \x01(\r\"^\n\x1aListSuspiciousEndsResponse\x12\x31\n\x04\x65nds\x18\x01 \x03(\x0b\x32#.trellis.analytics.v1.SuspiciousEnd\x12\r\n\x05limit\x18\x02 \x01(\r\"\xf8\x01\n\rSuspiciousEnd\x12&\n\x03\x65nd\x18\x01 \x01(\x0b\x32\x19.trellis.analytics.v1.End\x12\x35\n\x0eneighbour_kind\x18\x02 \x01(\x0e\x32\x1d.trellis.analytics.v1.EndKind\x12\x17\n\x0fneighbour_count\x18\x03 \x01(\x04\x12.\n\nfirst_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65vent_id\x18\x06 \x01(\t\"&\n\x18PreviewRevocationRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x90\x01\n\x19PreviewRevocationResponse\x12,\n\x06\x62\x65\x66ore\x18\x01 \x03(\x0b\x32\x1c.trellis.analytics.v1.Person\x12+\n\x05\x61\x66ter\x18\x02 \x03(\x0b\x32\x1c.trellis.analytics.v1.Person\x12\x18\n\x10\x63onversion_count\x18\x03 \x01(\x04\"7\n\x15\x44\x65\x63ideIdentityRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nis_revoked\x18\x02 \x01(\x08\"R\n\x16\x44\x65\x63ideIdentityResponse\x12\x38\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32&.trellis.analytics.v1.IdentityDecision\"\x84\x01\n\x10IdentityDecision\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x12\n\nis_revoked\x18\x03 \x01(\x08\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12/\n\x0b\x64\x65\x63ide_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xba\x02\n\x16ResolveIdentityRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12P\n\nparameters\x18\x03 \x03(\x0b\x32<.trellis.analytics.v1.ResolveIdentityRequest.ParametersEntry\x12\x10\n\x08order_id\x18\x04 \x01(\t\x12/\n\x0b\x62\x65\x66ore_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nafter_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x99\x01\n\x17ResolveIdentityResponse\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x10\n\x08user_ids\x18\x02 \x03(\t\x12/\n\nlast_touch\x18\x03 \x01(\x0b\x32\x1b.trellis.analytics.v1.Touch\x12\x15\n\rtouch_user_id\x18\x04 \x01(\t\x12\x11\n\tis_melted\x18\x05 \x01(\x08*\x9d\x01\n\x07\x45ndKind\x12\x18\n\x14\x45ND_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45ND_KIND_VISITOR\x10\x01\x12\x12\n\x0e\x45ND_KIND_LOGIN\x10\x02\x12\x12\n\x0e\x45ND_KIND_EMAIL\x10\x03\x12\x12\n\x0e\x45ND_KIND_ORDER\x10\x04\x12\x12\n\x0e\x45ND_KIND_CLICK\x10\x05\x12\x12\n\x0e\x45ND_KIND_EVENT\x10\x06\x32\xa7\x05\n\x0fIdentityService\x12t\n\tGetPerson\x12&.trellis.analytics.v1.GetPersonRequest\x1a\'.trellis.analytics.v1.GetPersonResponse\"\x16\x8a\xb5\x18\x12\x08\x03\x12\x0e\x61nalytics:read\x12\x8f\x01\n\x12ListSuspiciousEnds\x12/.trellis.analytics.v1.ListSuspiciousEndsRequest\x1a\x30.trellis.analytics.v1.ListSuspiciousEndsResponse\"\x16\x8a\xb5\x18\x12\x08\x03\x12\x0e\x61nalytics:read\x12\x8c\x01\n\x11PreviewRevocation\x12..trellis.analytics.v1.PreviewRevocationRequest\x1a/.trellis.analytics.v1.PreviewRevocationResponse\"\x16\x8a\xb5\x18\x12\x08\x03\x12\x0e\x61nalytics:read\x12\x84\x01\n\x0e\x44\x65\x63ideIdentity\x12+.trellis.analytics.v1.DecideIdentityRequest\x1a,.trellis.analytics.v1.DecideIdentityResponse\"\x17\x8a\xb5\x18\x13\x08\x03\x12\x0f\x61nalytics:write\x12v\n\x0fResolveIdentity\x12,.trellis.analytics.v1.ResolveIdentityRequest\x1a-.trellis.analytics.v1.ResolveIdentityResponse\"\x06\x8a\xb5\x18\x02\x08\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+trellis/analytics/v1/identity_service.proto\x12\x14trellis.analytics.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#trellis/analytics/v1/behavior.proto\x1a\'trellis/analytics/v1/link_service.proto\x1a\x1ctrellis/type/v1/access.proto\"S\n\x03\x45nd\x12+\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.trellis.analytics.v1.EndKind\x12\r\n\x05value\x18\x02 \x01(\t\x12\x10\n\x08value_id\x18\x03 \x01(\t\"\xb1\x02\n\x0cIdentityEdge\x12\x0f\n\x07\x65\x64ge_id\x18\x01 \x01(\t\x12&\n\x03one\x18\x02 \x01(\x0b\x32\x19.trellis.analytics.v1.End\x12(\n\x05other\x18\x03 \x01(\x0b\x32\x19.trellis.analytics.v1.End\x12.\n\nfirst_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65vent_id\x18\x06 \x01(\t\x12\x11\n\tis_active\x18\x07 \x01(\x08\x12\x12\n\nis_revoked\x18\x08 \x01(\x08\x12\x15\n\ris_suspicious\x18\t \x01(\x08\x12\x0f\n\x07\x65\x64ition\x18\n \x01(\t\"N\n\x10GetPersonRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\nas_of_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\x11GetPersonResponse\x12,\n\x06person\x18\x01 \x01(\x0b\x32\x1c.trellis.analytics.v1.Person\"\xd3\x01\n\x06Person\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x10\n\x08user_ids\x18\x02 \x03(\t\x12\'\n\x04\x65nds\x18\x03 \x03(\x0b\x32\x19.trellis.analytics.v1.End\x12\x31\n\x05\x65\x64ges\x18\x04 \x03(\x0b\x32\".trellis.analytics.v1.IdentityEdge\x12\x35\n\x07\x64\x65vices\x18\x05 \x03(\x0b\x32$.trellis.analytics.v1.IdentityDevice\x12\x11\n\tis_melted\x18\x06 \x01(\x08\"\xc7\x01\n\x0eIdentityDevice\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65vice_type\x18\x02 \x01(\t\x12\n\n\x02os\x18\x03 \x01(\t\x12\x0f\n\x07\x62rowser\x18\x04 \x01(\t\x12.\n\nfirst_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x65vent_count\x18\x07 \x01(\x03\"[\n\x19ListSuspiciousEndsRequest\x12+\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.trellis.analytics.v1.EndKind\x12\x11\n\tpage_size\x18\x02 \x01(\r\"^\n\x1aListSuspiciousEndsResponse\x12\x31\n\x04\x65nds\x18\x01 \x03(\x0b\x32#.trellis.analytics.v1.SuspiciousEnd\x12\r\n\x05limit\x18\x02 \x01(\r\"\xf8\x01\n\rSuspiciousEnd\x12&\n\x03\x65nd\x18\x01 \x01(\x0b\x32\x19.trellis.analytics.v1.End\x12\x35\n\x0eneighbour_kind\x18\x02 \x01(\x0e\x32\x1d.trellis.analytics.v1.EndKind\x12\x17\n\x0fneighbour_count\x18\x03 \x01(\x04\x12.\n\nfirst_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65vent_id\x18\x06 \x01(\t\"&\n\x18PreviewRevocationRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x90\x01\n\x19PreviewRevocationResponse\x12,\n\x06\x62\x65\x66ore\x18\x01 \x03(\x0b\x32\x1c.trellis.analytics.v1.Person\x12+\n\x05\x61\x66ter\x18\x02 \x03(\x0b\x32\x1c.trellis.analytics.v1.Person\x12\x18\n\x10\x63onversion_count\x18\x03 \x01(\x04\"7\n\x15\x44\x65\x63ideIdentityRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nis_revoked\x18\x02 \x01(\x08\"R\n\x16\x44\x65\x63ideIdentityResponse\x12\x38\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32&.trellis.analytics.v1.IdentityDecision\"\x84\x01\n\x10IdentityDecision\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x12\n\nis_revoked\x18\x03 \x01(\x08\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12/\n\x0b\x64\x65\x63ide_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xba\x02\n\x16ResolveIdentityRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12P\n\nparameters\x18\x03 \x03(\x0b\x32<.trellis.analytics.v1.ResolveIdentityRequest.ParametersEntry\x12\x10\n\x08order_id\x18\x04 \x01(\t\x12/\n\x0b\x62\x65\x66ore_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nafter_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x99\x01\n\x17ResolveIdentityResponse\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x10\n\x08user_ids\x18\x02 \x03(\t\x12/\n\nlast_touch\x18\x03 \x01(\x0b\x32\x1b.trellis.analytics.v1.Touch\x12\x15\n\rtouch_user_id\x18\x04 \x01(\t\x12\x11\n\tis_melted\x18\x05 \x01(\x08\"W\n\x17\x46indPersonClicksRequest\x12<\n\tquestions\x18\x01 \x03(\x0b\x32).trellis.analytics.v1.PersonClickQuestion\"\xb2\x01\n\x13PersonClickQuestion\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12/\n\x0b\x62\x65\x66ore_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nafter_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"L\n\x18\x46indPersonClicksResponse\x12\x30\n\x05\x66ound\x18\x01 \x03(\x0b\x32!.trellis.analytics.v1.PersonClick\"]\n\x0bPersonClick\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12*\n\x05\x63lick\x18\x02 \x01(\x0b\x32\x1b.trellis.analytics.v1.Click\x12\x0f\n\x07user_id\x18\x03 \x01(\t*\x9d\x01\n\x07\x45ndKind\x12\x18\n\x14\x45ND_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45ND_KIND_VISITOR\x10\x01\x12\x12\n\x0e\x45ND_KIND_LOGIN\x10\x02\x12\x12\n\x0e\x45ND_KIND_EMAIL\x10\x03\x12\x12\n\x0e\x45ND_KIND_ORDER\x10\x04\x12\x12\n\x0e\x45ND_KIND_CLICK\x10\x05\x12\x12\n\x0e\x45ND_KIND_EVENT\x10\x06\x32\xa2\x06\n\x0fIdentityService\x12t\n\tGetPerson\x12&.trellis.analytics.v1.GetPersonRequest\x1a\'.trellis.analytics.v1.GetPersonResponse\"\x16\x8a\xb5\x18\x12\x08\x03\x12\x0e\x61nalytics:read\x12\x8f\x01\n\x12ListSuspiciousEnds\x12/.trellis.analytics.v1.ListSuspiciousEndsRequest\x1a\x30.trellis.analytics.v1.ListSuspiciousEndsResponse\"\x16\x8a\xb5\x18\x12\x08\x03\x12\x0e\x61nalytics:read\x12\x8c\x01\n\x11PreviewRevocation\x12..trellis.analytics.v1.PreviewRevocationRequest\x1a/.trellis.analytics.v1.PreviewRevocationResponse\"\x16\x8a\xb5\x18\x12\x08\x03\x12\x0e\x61nalytics:read\x12\x84\x01\n\x0e\x44\x65\x63ideIdentity\x12+.trellis.analytics.v1.DecideIdentityRequest\x1a,.trellis.analytics.v1.DecideIdentityResponse\"\x17\x8a\xb5\x18\x13\x08\x03\x12\x0f\x61nalytics:write\x12v\n\x0fResolveIdentity\x12,.trellis.analytics.v1.ResolveIdentityRequest\x1a-.trellis.analytics.v1.ResolveIdentityResponse\"\x06\x8a\xb5\x18\x02\x08\x02\x12y\n\x10\x46indPersonClicks\x12-.trellis.analytics.v1.FindPersonClicksRequest\x1a..trellis.analytics.v1.FindPersonClicksResponse\"\x06\x8a\xb5\x18\x02\x08\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,42 +47,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IDENTITYSERVICE'].methods_by_name['DecideIdentity']._serialized_options = b'\212\265\030\023\010\003\022\017analytics:write'
   _globals['_IDENTITYSERVICE'].methods_by_name['ResolveIdentity']._loaded_options = None
   _globals['_IDENTITYSERVICE'].methods_by_name['ResolveIdentity']._serialized_options = b'\212\265\030\002\010\002'
-  _globals['_ENDKIND']._serialized_start=2502
-  _globals['_ENDKIND']._serialized_end=2659
-  _globals['_END']._serialized_start=169
-  _globals['_END']._serialized_end=252
-  _globals['_IDENTITYEDGE']._serialized_start=255
-  _globals['_IDENTITYEDGE']._serialized_end=560
-  _globals['_GETPERSONREQUEST']._serialized_start=562
-  _globals['_GETPERSONREQUEST']._serialized_end=640
-  _globals['_GETPERSONRESPONSE']._serialized_start=642
-  _globals['_GETPERSONRESPONSE']._serialized_end=707
-  _globals['_PERSON']._serialized_start=710
-  _globals['_PERSON']._serialized_end=921
-  _globals['_IDENTITYDEVICE']._serialized_start=924
-  _globals['_IDENTITYDEVICE']._serialized_end=1123
-  _globals['_LISTSUSPICIOUSENDSREQUEST']._serialized_start=1125
-  _globals['_LISTSUSPICIOUSENDSREQUEST']._serialized_end=1216
-  _globals['_LISTSUSPICIOUSENDSRESPONSE']._serialized_start=1218
-  _globals['_LISTSUSPICIOUSENDSRESPONSE']._serialized_end=1312
-  _globals['_SUSPICIOUSEND']._serialized_start=1315
-  _globals['_SUSPICIOUSEND']._serialized_end=1563
-  _globals['_PREVIEWREVOCATIONREQUEST']._serialized_start=1565
-  _globals['_PREVIEWREVOCATIONREQUEST']._serialized_end=1603
-  _globals['_PREVIEWREVOCATIONRESPONSE']._serialized_start=1606
-  _globals['_PREVIEWREVOCATIONRESPONSE']._serialized_end=1750
-  _globals['_DECIDEIDENTITYREQUEST']._serialized_start=1752
-  _globals['_DECIDEIDENTITYREQUEST']._serialized_end=1807
-  _globals['_DECIDEIDENTITYRESPONSE']._serialized_start=1809
-  _globals['_DECIDEIDENTITYRESPONSE']._serialized_end=1891
-  _globals['_IDENTITYDECISION']._serialized_start=1894
-  _globals['_IDENTITYDECISION']._serialized_end=2026
-  _globals['_RESOLVEIDENTITYREQUEST']._serialized_start=2029
-  _globals['_RESOLVEIDENTITYREQUEST']._serialized_end=2343
-  _globals['_RESOLVEIDENTITYREQUEST_PARAMETERSENTRY']._serialized_start=2294
-  _globals['_RESOLVEIDENTITYREQUEST_PARAMETERSENTRY']._serialized_end=2343
-  _globals['_RESOLVEIDENTITYRESPONSE']._serialized_start=2346
-  _globals['_RESOLVEIDENTITYRESPONSE']._serialized_end=2499
-  _globals['_IDENTITYSERVICE']._serialized_start=2662
-  _globals['_IDENTITYSERVICE']._serialized_end=3341
+  _globals['_IDENTITYSERVICE'].methods_by_name['FindPersonClicks']._loaded_options = None
+  _globals['_IDENTITYSERVICE'].methods_by_name['FindPersonClicks']._serialized_options = b'\212\265\030\002\010\002'
+  _globals['_ENDKIND']._serialized_start=2986
+  _globals['_ENDKIND']._serialized_end=3143
+  _globals['_END']._serialized_start=210
+  _globals['_END']._serialized_end=293
+  _globals['_IDENTITYEDGE']._serialized_start=296
+  _globals['_IDENTITYEDGE']._serialized_end=601
+  _globals['_GETPERSONREQUEST']._serialized_start=603
+  _globals['_GETPERSONREQUEST']._serialized_end=681
+  _globals['_GETPERSONRESPONSE']._serialized_start=683
+  _globals['_GETPERSONRESPONSE']._serialized_end=748
+  _globals['_PERSON']._serialized_start=751
+  _globals['_PERSON']._serialized_end=962
+  _globals['_IDENTITYDEVICE']._serialized_start=965
+  _globals['_IDENTITYDEVICE']._serialized_end=1164
+  _globals['_LISTSUSPICIOUSENDSREQUEST']._serialized_start=1166
+  _globals['_LISTSUSPICIOUSENDSREQUEST']._serialized_end=1257
+  _globals['_LISTSUSPICIOUSENDSRESPONSE']._serialized_start=1259
+  _globals['_LISTSUSPICIOUSENDSRESPONSE']._serialized_end=1353
+  _globals['_SUSPICIOUSEND']._serialized_start=1356
+  _globals['_SUSPICIOUSEND']._serialized_end=1604
+  _globals['_PREVIEWREVOCATIONREQUEST']._serialized_start=1606
+  _globals['_PREVIEWREVOCATIONREQUEST']._serialized_end=1644
+  _globals['_PREVIEWREVOCATIONRESPONSE']._serialized_start=1647
+  _globals['_PREVIEWREVOCATIONRESPONSE']._serialized_end=1791
+  _globals['_DECIDEIDENTITYREQUEST']._serialized_start=1793
+  _globals['_DECIDEIDENTITYREQUEST']._serialized_end=1848
+  _globals['_DECIDEIDENTITYRESPONSE']._serialized_start=1850
+  _globals['_DECIDEIDENTITYRESPONSE']._serialized_end=1932
+  _globals['_IDENTITYDECISION']._serialized_start=1935
+  _globals['_IDENTITYDECISION']._serialized_end=2067
+  _globals['_RESOLVEIDENTITYREQUEST']._serialized_start=2070
+  _globals['_RESOLVEIDENTITYREQUEST']._serialized_end=2384
+  _globals['_RESOLVEIDENTITYREQUEST_PARAMETERSENTRY']._serialized_start=2335
+  _globals['_RESOLVEIDENTITYREQUEST_PARAMETERSENTRY']._serialized_end=2384
+  _globals['_RESOLVEIDENTITYRESPONSE']._serialized_start=2387
+  _globals['_RESOLVEIDENTITYRESPONSE']._serialized_end=2540
+  _globals['_FINDPERSONCLICKSREQUEST']._serialized_start=2542
+  _globals['_FINDPERSONCLICKSREQUEST']._serialized_end=2629
+  _globals['_PERSONCLICKQUESTION']._serialized_start=2632
+  _globals['_PERSONCLICKQUESTION']._serialized_end=2810
+  _globals['_FINDPERSONCLICKSRESPONSE']._serialized_start=2812
+  _globals['_FINDPERSONCLICKSRESPONSE']._serialized_end=2888
+  _globals['_PERSONCLICK']._serialized_start=2890
+  _globals['_PERSONCLICK']._serialized_end=2983
+  _globals['_IDENTITYSERVICE']._serialized_start=3146
+  _globals['_IDENTITYSERVICE']._serialized_end=3948
 # @@protoc_insertion_point(module_scope)

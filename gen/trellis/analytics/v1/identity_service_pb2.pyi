@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from trellis.analytics.v1 import behavior_pb2 as _behavior_pb2
+from trellis.analytics.v1 import link_service_pb2 as _link_service_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -668,3 +669,125 @@ class ResolveIdentityResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResolveIdentityResponse: _TypeAlias = ResolveIdentityResponse  # noqa: Y015
+
+@_typing.final
+class FindPersonClicksRequest(_message.Message):
+    """FindPersonClicksRequest names events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUESTIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def questions(self) -> _containers.RepeatedCompositeFieldContainer[Global___PersonClickQuestion]:
+        """At most 200."""
+
+    def __init__(
+        self,
+        *,
+        questions: _abc.Iterable[Global___PersonClickQuestion] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["questions", b"questions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindPersonClicksRequest: _TypeAlias = FindPersonClicksRequest  # noqa: Y015
+
+@_typing.final
+class PersonClickQuestion(_message.Message):
+    """PersonClickQuestion is one event."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    BEFORE_TIME_FIELD_NUMBER: _builtins.int
+    AFTER_TIME_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    """Owner."""
+    event_id: _builtins.str
+    """The event: the edges that the reading made of it count."""
+    user_id: _builtins.str
+    """Its visitor; empty for none."""
+    @_builtins.property
+    def before_time(self) -> _timestamp_pb2.Timestamp:
+        """Clicks before this instant; required."""
+
+    @_builtins.property
+    def after_time(self) -> _timestamp_pb2.Timestamp:
+        """No click is older than this; not set: 90 days before `before_time`."""
+
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        event_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        before_time: _timestamp_pb2.Timestamp | None = ...,
+        after_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after_time", b"after_time", "before_time", b"before_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_time", b"after_time", "before_time", b"before_time", "event_id", b"event_id", "organization_id", b"organization_id", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PersonClickQuestion: _TypeAlias = PersonClickQuestion  # noqa: Y015
+
+@_typing.final
+class FindPersonClicksResponse(_message.Message):
+    """FindPersonClicksResponse is what was found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FOUND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def found(self) -> _containers.RepeatedCompositeFieldContainer[Global___PersonClick]:
+        """One for each question, in their order."""
+
+    def __init__(
+        self,
+        *,
+        found: _abc.Iterable[Global___PersonClick] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["found", b"found"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindPersonClicksResponse: _TypeAlias = FindPersonClicksResponse  # noqa: Y015
+
+@_typing.final
+class PersonClick(_message.Message):
+    """PersonClick is the last click of a person."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERSON_ID_FIELD_NUMBER: _builtins.int
+    CLICK_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    person_id: _builtins.str
+    """The person; empty for nobody who is known."""
+    user_id: _builtins.str
+    """The visitor who made it."""
+    @_builtins.property
+    def click(self) -> _link_service_pb2.Click:
+        """The click; not set for none in that time."""
+
+    def __init__(
+        self,
+        *,
+        person_id: _builtins.str = ...,
+        click: _link_service_pb2.Click | None = ...,
+        user_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["click", b"click"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["click", b"click", "person_id", b"person_id", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PersonClick: _TypeAlias = PersonClick  # noqa: Y015

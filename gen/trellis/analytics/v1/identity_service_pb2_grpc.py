@@ -63,6 +63,11 @@ class IdentityServiceStub:
                 request_serializer=trellis_dot_analytics_dot_v1_dot_identity__service__pb2.ResolveIdentityRequest.SerializeToString,
                 response_deserializer=trellis_dot_analytics_dot_v1_dot_identity__service__pb2.ResolveIdentityResponse.FromString,
                 _registered_method=True)
+        self.FindPersonClicks = channel.unary_unary(
+                '/trellis.analytics.v1.IdentityService/FindPersonClicks',
+                request_serializer=trellis_dot_analytics_dot_v1_dot_identity__service__pb2.FindPersonClicksRequest.SerializeToString,
+                response_deserializer=trellis_dot_analytics_dot_v1_dot_identity__service__pb2.FindPersonClicksResponse.FromString,
+                _registered_method=True)
 
 
 class IdentityServiceServicer:
@@ -112,6 +117,14 @@ class IdentityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FindPersonClicks(self, request, context):
+        """Finds, for events that the reading has, the last click of the person who stands behind each: what may have led to a
+        conversion that names no click. Errors: as above.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_IdentityServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -139,6 +152,11 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.ResolveIdentity,
                     request_deserializer=trellis_dot_analytics_dot_v1_dot_identity__service__pb2.ResolveIdentityRequest.FromString,
                     response_serializer=trellis_dot_analytics_dot_v1_dot_identity__service__pb2.ResolveIdentityResponse.SerializeToString,
+            ),
+            'FindPersonClicks': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindPersonClicks,
+                    request_deserializer=trellis_dot_analytics_dot_v1_dot_identity__service__pb2.FindPersonClicksRequest.FromString,
+                    response_serializer=trellis_dot_analytics_dot_v1_dot_identity__service__pb2.FindPersonClicksResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -280,6 +298,33 @@ class IdentityService:
             '/trellis.analytics.v1.IdentityService/ResolveIdentity',
             trellis_dot_analytics_dot_v1_dot_identity__service__pb2.ResolveIdentityRequest.SerializeToString,
             trellis_dot_analytics_dot_v1_dot_identity__service__pb2.ResolveIdentityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindPersonClicks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trellis.analytics.v1.IdentityService/FindPersonClicks',
+            trellis_dot_analytics_dot_v1_dot_identity__service__pb2.FindPersonClicksRequest.SerializeToString,
+            trellis_dot_analytics_dot_v1_dot_identity__service__pb2.FindPersonClicksResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -55,6 +55,10 @@ class IdentityServiceStub:
     (placeholders, suspicious or revoked ones) are left out. An event that names nobody who is known has no person and no
     touch, which is no error.
     """
+    FindPersonClicks: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.FindPersonClicksRequest, _identity_service_pb2.FindPersonClicksResponse]
+    """Finds, for events that the reading has, the last click of the person who stands behind each: what may have led to a
+    conversion that names no click. Errors: as above.
+    """
 
 @_typing.type_check_only
 class IdentityServiceAsyncStub(IdentityServiceStub):
@@ -82,6 +86,10 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     """Says who stands behind an event, by what it names: for conversions that name no click. Names that join nobody
     (placeholders, suspicious or revoked ones) are left out. An event that names nobody who is known has no person and no
     touch, which is no error.
+    """
+    FindPersonClicks: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.FindPersonClicksRequest, _identity_service_pb2.FindPersonClicksResponse]  # type: ignore[assignment]
+    """Finds, for events that the reading has, the last click of the person who stands behind each: what may have led to a
+    conversion that names no click. Errors: as above.
     """
 
 class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -137,6 +145,16 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         """Says who stands behind an event, by what it names: for conversions that name no click. Names that join nobody
         (placeholders, suspicious or revoked ones) are left out. An event that names nobody who is known has no person and no
         touch, which is no error.
+        """
+
+    @_abc_1.abstractmethod
+    def FindPersonClicks(
+        self,
+        request: _identity_service_pb2.FindPersonClicksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identity_service_pb2.FindPersonClicksResponse, _abc.Awaitable[_identity_service_pb2.FindPersonClicksResponse]]:
+        """Finds, for events that the reading has, the last click of the person who stands behind each: what may have led to a
+        conversion that names no click. Errors: as above.
         """
 
 def add_IdentityServiceServicer_to_server(servicer: IdentityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -338,7 +338,9 @@ class ConversionSuggestion(_message.Message):
     REFERENCE_FIELD_NUMBER: _builtins.int
     TOUCH_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """`truncated`, `wrong_case` or `double_encoded`."""
+    """`truncated`, `wrong_case`, `double_encoded` or `outside_window`; `same_person`: the last click, within the look-back,
+    of the person whom the conversion names by its visitor, login id, e-mail address or order id.
+    """
     reference: _builtins.str
     """What the conversion said."""
     @_builtins.property

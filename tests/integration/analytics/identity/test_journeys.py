@@ -182,3 +182,47 @@ async def test_what_a_journey_may_not_ask_is_told(identity: Identity) -> None:
 def identity_service() -> tuple[tuple[str, str], ...]:
     """Return the metadata of another service."""
     return CREDENTIALS.as_service()
+
+
+def question(row: dict[str, Any], *, minutes: float = 0, **fields: Any) -> pb.PersonClickQuestion:
+    """Ask for the click behind a conversion, so many minutes after it."""
+    asked = pb.PersonClickQuestion(
+        **{
+            "organization_id": row["organization_id"],
+            "event_id": str(row["event_id"]),
+            "user_id": row["user_id"],
+            **fields,
+        }
+    )
+    asked.before_time.FromDatetime(row["event_time"] + timedelta(minutes=minutes))
+    return asked
+
+
+async def test_conversions_find_the_last_clicks_of_whom_they_name_many_at_a_time(identity: Identity) -> None:
+    rows = example_3()
+    by_login = sale(-3, user_id="usr_h0123456789ab", route="events", params=LOGGED_IN)
+    by_order = sale(3, user_id="usr_h0123456789ab", route="postback", order_id="o1")
+    nobodys = sale(3, user_id="usr_h0123456789ab", route="postback", order_id="o2")
+    rows[-1]["order_id"] = "o1"
+    theirs = click(-1, "theirs", PHONE, organization_id=OTHER)
+    identity.take_in([*rows, by_login, by_order, nobodys, theirs])
+    early = question(by_login, minutes=-DAY)
+    foreign = question(by_order, organization_id=OTHER)
+    asked = [question(by_order), question(nobodys), early, question(rows[-1]), foreign, question(by_login)]
+    answer = await identity.stub.FindPersonClicks(
+        pb.FindPersonClicksRequest(questions=asked), metadata=identity_service()
+    )
+    found = [(told.click.click_id, told.user_id, bool(told.person_id)) for told in answer.found]
+    last = ("k4", LAPTOP, True)
+    assert found == [last, ("", "", False), ("k2", LAPTOP, True), last, ("", "", False), last]
+
+
+async def test_questions_about_events_are_named_where_they_are_wrong(identity: Identity) -> None:
+    asked = pb.FindPersonClicksRequest(questions=[pb.PersonClickQuestion(organization_id="org_acmecorp")])
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await identity.stub.FindPersonClicks(asked, metadata=identity_service())
+    fields = [violation.field for violation in error_from_rpc(refused.value).violations]
+    assert fields == ["questions[0].event_id", "questions[0].before_time"]
+    with pytest.raises(grpc.aio.AioRpcError) as denied:
+        await identity.stub.FindPersonClicks(asked, metadata=identity.caller())
+    assert denied.value.code() is grpc.StatusCode.PERMISSION_DENIED
