@@ -13,6 +13,7 @@ from attribution_svc.credit_report import CreditReport, JourneyScope, ReportQues
 from attribution_svc.metrics import credit_report_seconds, credited_conversions
 from attribution_svc.models.columns import Columns, Tally
 from attribution_svc.models.paths import Path
+from attribution_svc.turns import Turns
 from svc_runtime.mesh_token import Caller
 
 _MANY_TOUCHES = 400_000
@@ -44,15 +45,17 @@ class Journeys(Protocol):
 
 
 class CreditReports:
-    """Answers questions. Errors are those of ``Journeys``, and what a model says to its paths."""
+    """Answers questions. Errors are those of ``Journeys`` and ``Turns``, and what a model says to its paths."""
 
-    def __init__(self, journeys: Journeys) -> None:
+    def __init__(self, journeys: Journeys, turns: Turns) -> None:
         self._journeys = journeys
+        self._turns = turns
 
     async def report(self, caller: Caller, question: ReportQuestion) -> CreditReport:
         """Credit the conversions."""
         began = time.monotonic()
-        found = await self._made(caller, question)
+        async with self._turns.turn(caller.organization_id):
+            found = await self._made(caller, question)
         credit_report_seconds.record(time.monotonic() - began)
         credited_conversions.add(found.conversion_count)
         return found

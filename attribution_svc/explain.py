@@ -13,6 +13,7 @@ from attribution_svc.model_settings import AskedModel, ModelSettings, TypedLookb
 from attribution_svc.models.paths import Path
 from attribution_svc.models.rules import ByChannel, Rule
 from attribution_svc.models.touch import Lookback
+from attribution_svc.turns import Turns
 from svc_runtime.mesh_token import Caller
 
 LEARNED_FROM = timedelta(days=30)
@@ -48,20 +49,29 @@ class ConversionExplainer:
     """Explains. ``part_of`` writes which conversions a model learns from, as analytics_svc reads it."""
 
     def __init__(
-        self, candidates: CandidateSource, journeys: Journeys, *, part_of: Callable[[datetime, datetime], bytes]
+        self,
+        candidates: CandidateSource,
+        journeys: Journeys,
+        turns: Turns,
+        *,
+        part_of: Callable[[datetime, datetime], bytes],
     ) -> None:
         self._candidates = candidates
         self._journeys = journeys
+        self._turns = turns
         self._part_of = part_of
 
     async def explain(self, caller: Caller, asked: ExplainQuestion, settings: ModelSettings) -> ExplainedConversion:
-        """Explain a conversion. Errors are those of ``CandidateSource`` and ``Journeys``."""
+        """Explain a conversion. Errors are those of ``CandidateSource``, ``Journeys`` and ``Turns``."""
         found = await self._candidates.candidates(caller, asked.event_id, asked.dimension)
         kind = found.conversion.conversion_type
         model = asked.model or settings.model([kind])
         own = {each.conversion_type: each.lookback for each in settings.lookbacks()}
         lookback = asked.lookback or own.get(kind, own[""])
-        rule = model.rule or await self._learned(caller, asked, model, lookback, found.conversion.event_time)
+        rule = model.rule
+        if rule is None:
+            async with self._turns.turn(caller.organization_id):
+                rule = await self._learned(caller, asked, model, lookback, found.conversion.event_time)
         explanation = await asyncio.to_thread(explained, found, model, rule, lookback)
         return ExplainedConversion(found, explanation, model, lookback, asked.dimension, settings.version)
 

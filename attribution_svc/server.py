@@ -23,6 +23,7 @@ from attribution_svc.servicer import AttributionServicer
 from attribution_svc.settings import AttributionSettings
 from attribution_svc.store import UsageStore
 from attribution_svc.store.postgres import PostgresCampaignStore
+from attribution_svc.turns import Turns
 from attribution_svc.versions import CampaignVersions
 from attribution_svc.webhooks.assembly import running_webhooks
 from attribution_svc.webhooks.clicks import CapturedClicks
@@ -114,9 +115,10 @@ async def serve(mesh: MeshSettings, telemetry: TelemetrySettings, settings: Attr
         )
         server.add(lambda s: conversion_service_pb2_grpc.add_ConversionServiceServicer_to_server(conversions, s))
         journeys = JourneyStream(analytics, Credentials(mesh, SERVICE))
+        turns = Turns(settings.credit_reports)
         models = ModelServicer(
-            CreditReports(journeys),
-            ConversionExplainer(journeys, journeys, part_of=part_of),
+            CreditReports(journeys, turns),
+            ConversionExplainer(journeys, journeys, turns, part_of=part_of),
             store.model_settings,
             clock=SystemClock(),
         )

@@ -25,6 +25,8 @@ class AttributionSettings(BaseSettings):
     """Where auth_svc listens; asked about secret keys that internal callers send."""
     capture_target: str = "127.0.0.1:50053"
     """Where capture_svc listens; its feed is followed for conversions."""
+    credit_reports: int = Field(default=2, ge=1, le=64)
+    """Reports of attribution models that are made at a time, one of each organisation; others wait."""
     analytics_target: str = "127.0.0.1:50054"
     """Where analytics_svc listens; asked for the journeys of visitors."""
     webhook_allowed_networks: Annotated[tuple[Network, ...], NoDecode] = ()

@@ -20,10 +20,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from attribution_svc.models.paths import Path, shares_of
-from svc_runtime.errors import InvalidArgumentError, Violation
+from svc_runtime.errors import InvalidArgumentError, QueryLimitError, Violation
 
 MOST_EXACT = 12
 """Channels; there are 2**12 coalitions of them."""
+MOST_STEPS = 40_000_000
+"""Of sampling: orders times members of the different sets of channels. About ten seconds."""
 CHARACTERISTICS = ("conversions", "conversion_rate")
 
 
@@ -51,7 +53,7 @@ def shapley_values(
 ) -> ShapleyValues:
     """Return the values of all channels. ``samples`` (orders, 2 or more) and ``seed`` count only where it is sampled.
 
-    Raise InvalidArgumentError for another characteristic.
+    Raise InvalidArgumentError for another characteristic, QueryLimitError for too much to sample.
     """
     walked = [path for path in paths if path.channels]
     channels = sorted({channel for path in walked for channel in path.channels})
@@ -61,6 +63,12 @@ def shapley_values(
         problem = f"is {characteristic!r}, must be one of {', '.join(CHARACTERISTICS)}"
         raise InvalidArgumentError.of([Violation("characteristic", problem)])
     game = _RateGame(walked, channels)
+    if len(channels) > MOST_EXACT and samples * game.member_count > MOST_STEPS:
+        most = MOST_STEPS // game.member_count
+        raise QueryLimitError(
+            f"{len(channels)} channels make {game.member_count:,} members of sets, so at most {most:,} samples, not"
+            f" {samples:,}: ask for fewer, or for a dimension with fewer values"
+        )
     if len(channels) <= MOST_EXACT:
         values, errors = exact(game.value, len(channels)), [0.0] * len(channels)
     else:
@@ -135,6 +143,11 @@ class _RateGame:
         self._players = len(channels)
         self._sets = [(members, converted, walked) for members, (converted, walked) in counts.items()]
         self._masks = [(sum(1 << at for at in members), *count) for members, *count in self._sets]
+
+    @property
+    def member_count(self) -> int:
+        """Channels of all different sets together."""
+        return sum(len(members) for members, _, _ in self._sets)
 
     def value(self, coalition: int) -> float:
         outside = ~coalition

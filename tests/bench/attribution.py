@@ -32,6 +32,7 @@ from attribution_svc.models.paths import Path as Walked
 from attribution_svc.models.paths import split
 from attribution_svc.models.registry import KINDS, RuleKind
 from attribution_svc.models.touch import Lookback
+from attribution_svc.turns import Turns
 from svc_runtime.clickhouse import use_spool
 from svc_runtime.grpc_client import Credentials, open_channel
 from svc_runtime.mesh_token import Caller, CallerKind
@@ -94,7 +95,7 @@ async def measure(directory: Path, pace: Pace) -> list[Figure]:
     mesh = MeshSettings(mesh_secret=SecretStr(_SECRET))
     async with running(service), open_channel(mesh, f"127.0.0.1:{port}") as channel:
         await service.listening(seconds=120)
-        reports = CreditReports(JourneyStream(channel, Credentials(mesh, "bench")))
+        reports = CreditReports(JourneyStream(channel, Credentials(mesh, "bench")), Turns(1))
         rules = [name for name, kind in KINDS.items() if isinstance(kind, RuleKind)]
         learners = [name for name, kind in KINDS.items() if not isinstance(kind, RuleKind)]
         figures = [

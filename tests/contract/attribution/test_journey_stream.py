@@ -10,6 +10,7 @@ from attribution_svc.credit_reports import CreditReports, JourneyChunk
 from attribution_svc.journey_stream import JourneyStream
 from attribution_svc.model_settings import TypedLookback, asked_model
 from attribution_svc.models.touch import Lookback
+from attribution_svc.turns import Turns
 from svc_runtime.errors import NotFoundError, QueryLimitError, TrellisError, UnavailableError
 from svc_runtime.grpc_server import GrpcServer
 from svc_runtime.interceptors import ServicerContext, current_caller
@@ -122,7 +123,7 @@ async def test_what_analytics_svc_says_in_the_middle_is_what_a_report_says(
 ) -> None:
     service.error = QueryLimitError("the query ran longer than 30 s")
     with pytest.raises(TrellisError, match="longer than 30 s") as caught:
-        await CreditReports(stream).report(CALLER, ReportQuestion(SCOPE, (asked_model("linear"),), 10))
+        await CreditReports(stream, Turns(1)).report(CALLER, ReportQuestion(SCOPE, (asked_model("linear"),), 10))
     assert caught.value.reason == "QUERY_LIMIT"
 
 

@@ -19,6 +19,7 @@ from attribution_svc.convert_explain import part_of
 from attribution_svc.credit_reports import CreditReports
 from attribution_svc.explain import ConversionExplainer
 from attribution_svc.model_servicer import ModelServicer
+from attribution_svc.turns import Turns
 from ingress_gateway.gateway import Gateway
 from ingress_gateway.openapi.document import openapi_document
 from ingress_gateway.server import build, serve
@@ -175,9 +176,10 @@ async def running_mesh(
     webhooks = FakeWebhooks()
     furnish(attribution, warden, capture, projection, analytics, identity)
 
+    turns = Turns(2)
     models = ModelServicer(
-        CreditReports(journeys),
-        ConversionExplainer(journeys, journeys, part_of=part_of),
+        CreditReports(journeys, turns),
+        ConversionExplainer(journeys, journeys, turns, part_of=part_of),
         MemoryModelSettingsStore(),
         clock=SystemClock(),
     )

@@ -18,6 +18,7 @@ from attribution_svc.credit_reports import CreditReports
 from attribution_svc.explain import ConversionExplainer
 from attribution_svc.journey_stream import JourneyStream
 from attribution_svc.model_servicer import ModelServicer
+from attribution_svc.turns import Turns
 from svc_runtime.clickhouse import Dsn
 from svc_runtime.grpc_client import Credentials
 from svc_runtime.grpc_server import GrpcServer
@@ -84,9 +85,10 @@ async def asked(opened: "tuple[Dsn, Client]") -> AsyncIterator[Asked]:
         port = await analytics.start("127.0.0.1:0")
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as behind:
             stream = JourneyStream(behind, CREDENTIALS)
+            turns = Turns(2)
             servicer = ModelServicer(
-                CreditReports(stream),
-                ConversionExplainer(stream, stream, part_of=part_of),
+                CreditReports(stream, turns),
+                ConversionExplainer(stream, stream, turns, part_of=part_of),
                 MemoryModelSettingsStore(),
                 clock=StandingClock(),
             )

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attribution_svc.models import shapley
 from attribution_svc.models.paths import Path
 from attribution_svc.models.shapley import exact, sampled, shapley_values
-from svc_runtime.errors import InvalidArgumentError
+from svc_runtime.errors import InvalidArgumentError, QueryLimitError
 from tests.unit.models.journeys import UNHURRIED
 
 GAMES = st.integers(1, 5).flatmap(
@@ -215,6 +216,14 @@ def test_what_cannot_be_is_refused() -> None:
         InvalidArgumentError, match="characteristic: is 'luck', must be one of conversions, conversion_rate"
     ):
         shapley_values([], characteristic="luck")
+
+
+def test_too_much_to_sample_is_refused_with_what_would_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shapley, "MOST_STEPS", 130)
+    paths = [Path((f"c{at}",), 1, 1) for at in range(13)]
+    with pytest.raises(QueryLimitError, match="at most 10 samples, not 11"):
+        shapley_values(paths, characteristic="conversion_rate", samples=11)
+    assert len(shapley_values(paths, characteristic="conversion_rate", samples=10).values) == 13
 
 
 def test_nothing_walked_has_no_values() -> None:
