@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from attribution_svc.conversion.decide import FoundClick
 from attribution_svc.conversion.kept import Kept, Touch
-from attribution_svc.conversion.matching import FoundClick, Links
+from attribution_svc.conversion.matching import Links
 from svc_runtime.errors import InvalidArgumentError, NotFoundError, Violation
 
 LONGEST_CLICK_ID = 512

@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import grpc
 
+from attribution_svc.conversion.decide import EventKey, FoundClick, Linked, PersonAsked
 from attribution_svc.conversion.event import text_of
 from attribution_svc.conversion.kept import Touch
-from attribution_svc.conversion.matching import EventKey, FoundClick, Linked, PersonAsked
 from attribution_svc.conversion.verdicts import Verdict
 from svc_runtime.errors import InternalError
 from svc_runtime.grpc_client import Credentials

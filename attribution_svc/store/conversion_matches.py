@@ -6,8 +6,9 @@ from typing import Any
 
 from attribution_svc.conversion.book import no_such_conversion
 from attribution_svc.conversion.conversion import Conversion
+from attribution_svc.conversion.decide import Due, EventKey, is_outside
 from attribution_svc.conversion.kept import Kept, Match, MatchState, Touch
-from attribution_svc.conversion.matching import MOST_EVENTS_ASKED, Due, EventKey, Matched, is_outside
+from attribution_svc.conversion.matching import MOST_EVENTS_ASKED, Matched
 from attribution_svc.conversion.orphans import OrphanSum
 from attribution_svc.conversion.rules import Rules
 from attribution_svc.conversion.settle import Change, ChangeKind

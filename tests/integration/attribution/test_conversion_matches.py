@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from attribution_svc.conversion.decide import EventKey, FoundClick, Linked, PersonAsked
 from attribution_svc.conversion.kept import Kept, MatchState, Touch
-from attribution_svc.conversion.matching import EventKey, FoundClick, Linked, Matcher, PersonAsked
+from attribution_svc.conversion.matching import Matcher
 from attribution_svc.conversion.orphans import Orphans, OrphanSum
 from attribution_svc.conversion.rematch import Rematcher
 from attribution_svc.conversion.rules import Policy
