@@ -56,6 +56,12 @@ webhook_attempt_seconds = _meter.create_histogram(
     unit="s",
     description="How long receivers of webhooks take.",
 )
+conversion_watermark_time = _meter.create_gauge(
+    "trellis.attribution.conversion_watermark_time",
+    unit="s",
+    description="Unix time before which all that was received is in the conversions, on the replica that keeps them: "
+    "worry when it stands still on all.",
+)
 conversion_matches = _meter.create_counter(
     "trellis.attribution.conversion_matches",
     unit="{conversion}",

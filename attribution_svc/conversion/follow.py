@@ -71,6 +71,8 @@ class ConversionFollower:
 
     async def _take(self, message: pb.SubscribeResponse, bookmark: Bookmark) -> Bookmark:
         after = bookmark_from_pb(message)
+        if after.watermark_time is not None:
+            metrics.conversion_watermark_time.set(after.watermark_time.timestamp())
         if not message.event_count and after.cursor == bookmark.cursor:
             return bookmark
         # Reading thousands of events takes a while: not on the loop that watches routing.

@@ -5,7 +5,8 @@ from typing import Protocol
 
 from svc_runtime.tasks import keep_running
 
-_LOOK_SECONDS = 5.0
+_LOOK_SECONDS = 10.0
+"""Each look is a call for each organisation with conversions."""
 _SPREAD_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 10.0
 CONVERSIONS_AT_ONCE = 2_000

@@ -89,6 +89,12 @@ class MemoryConversionStore:
             found = [kept for kept in found if _place(kept) < (after.create_time, after.conversion_id)]
         return found[:limit]
 
+    def use_rules(self, organization_id: str, rules: Rules) -> None:
+        """Let other rules hold, for what is there too."""
+        self.rules[organization_id] = rules
+        for group in [group for group in self._groups if group[0] == organization_id]:
+            self._settle(group)
+
     def _settle(self, group: Key) -> None:
         organization_id, group_key = group
         present = {
