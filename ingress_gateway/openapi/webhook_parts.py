@@ -90,7 +90,7 @@ EXAMPLE: Json = {
     "url": "https://network.example/postback?cid={external_click_id}&payout={payout}&currency={currency}",
     "method": "GET",
     "body": "",
-    "event_kinds": ["conversion.created"],
+    "event_kinds": ["conversion.created", "conversion.status"],
     "campaign_ids": ["summer_sale"],
     "conversion_types": [],
     "statuses": ["sale"],
