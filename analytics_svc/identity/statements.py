@@ -58,6 +58,8 @@ def compile_suspicious(
 ) -> Statement:
     """Compile to a statement with the ends that join nobody, those with the most neighbours first."""
     kinds = ", ".join(f"'{each}'" for each in OF_PEOPLE)
+    own = f"organization_id = {{{ORGANIZATION}:String}} AND startsWith(side, {{prefix:String}})"
+    # There is a row for each day and neighbour: an end with few rows needs no closer look, and most have few.
     sql = f"""
 WITH revoked AS ({_REVOKED})
 SELECT side, kind, count() AS neighbours, toUnixTimestamp64Milli(min(evidence).1), toString(min(evidence).2),
@@ -65,9 +67,12 @@ SELECT side, kind, count() AS neighbours, toUnixTimestamp64Milli(min(evidence).1
 FROM (
     SELECT side, other, {_KIND.format("other")} AS kind, min(identity_edges.evidence) AS evidence,
         max(last_time) AS seen
-    FROM identity_edges PREWHERE organization_id = {{{ORGANIZATION}:String}}
-    WHERE edition = {{edition:String}} AND kind IN ({kinds})
-        AND startsWith(side, {{prefix:String}})
+    FROM identity_edges PREWHERE {own}
+    WHERE edition = {{edition:String}} AND kind IN ({kinds}) AND side IN (
+        SELECT side FROM identity_edges PREWHERE {own}
+        WHERE edition = {{edition:String}} AND {_KIND.format("other")} IN ({kinds})
+        GROUP BY side HAVING count() > {{most:UInt64}}
+    )
     GROUP BY side, other
     HAVING NOT {_IS_REVOKED}
 )
@@ -75,7 +80,8 @@ GROUP BY side, kind HAVING neighbours > {{most:UInt64}}
 ORDER BY neighbours DESC, side, kind LIMIT {{limit:UInt32}}
 """  # noqa: S608 - our own text
     values = {ORGANIZATION: organization_id, "edition": edition, "most": most_neighbours, "limit": limit}
-    return Statement(sql, {**values, "prefix": f"{kind}_" if kind else "", "as_of_ms": _LATEST_MS})
+    parameters = {**values, "prefix": f"{kind}_" if kind else "", "as_of_ms": _LATEST_MS}
+    return Statement(sql, parameters, can_spill=True)
 
 
 def compile_devices(organization_id: str, user_ids: Sequence[str]) -> Statement:

@@ -92,3 +92,21 @@ def test_a_journey_goes_on_from_one_device_to_the_other_until_the_edge_is_revoke
     assert sources(identity="person") == [("email", 149.99)]
     api.call(f"/identity/edges/{edge}:restore", {})
     assert person(laptop.user_id)["user_ids"] == both
+
+
+def test_a_server_that_names_the_customer_alone_is_told_the_click_that_may_have_led_there(up: Up, api: Api) -> None:
+    laptop = Device(up)
+    laptop.get(f"/in/{demo.CAMPAIGN_ID}?source=email&medium=newsletter")
+    laptop.get("/pixel?event=login&customer_id=C-77")
+    connection = http.client.HTTPConnection(urlsplit(up.url).netloc, timeout=30)
+    connection.request("GET", f"/postback?k={demo.PUBLISHABLE_KEY}&status=sale&txid=O-77&payout=20&customer_id=C-77")
+    assert connection.getresponse().status == 200
+    connection.close()
+
+    def suggestions() -> list[Any]:
+        found = api.ok("/conversions?order_id=O-77")["conversions"]
+        return found[0]["suggestions"] if found else []
+
+    until(suggestions)
+    (suggestion,) = suggestions()
+    assert (suggestion["reason"], suggestion["click"]["user_id"]) == ("same_person", laptop.user_id)
