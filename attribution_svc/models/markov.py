@@ -13,9 +13,12 @@ again shares the eliminations among them: the cost is that of about one dense in
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
 
 from attribution_svc.models.paths import Path, shares_of
 from svc_runtime.errors import InvalidArgumentError, Violation
@@ -23,12 +26,21 @@ from svc_runtime.errors import InvalidArgumentError, Violation
 MOST_STATES = 600
 """States, without start and the two ends: the cost grows with their cube."""
 
-_START = -1
-_CONVERSION = -2
-_NULL = -3
+_START = 0
+_CONVERSION, _NULL = 0, 1
+_Counts = Mapping[tuple[int, int], int]
 
-_Row = dict[int, float]
-_Chain = dict[int, _Row]
+
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """Transition probabilities. Start is the first state."""
+
+    states: list[int]
+    """What the rows are, and the columns of ``steps``."""
+    steps: npt.NDArray[np.float64]
+    """From state to state."""
+    ends: npt.NDArray[np.float64]
+    """From state to conversion and to null."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +82,8 @@ def removal_effects(paths: Iterable[Path], *, order: int = 1, has_nulls: bool = 
 
 def _fitted(paths: list[Path], order: int, *, has_nulls: bool) -> tuple[_Chain, dict[str, list[int]]]:
     """Return the chain and the states of each channel: those where it is the latest."""
-    counts: defaultdict[int, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
+    counts: defaultdict[tuple[int, int], int] = defaultdict(int)
+    ends: defaultdict[tuple[int, int], int] = defaultdict(int)
     numbers: dict[tuple[str, ...], int] = {}
     for path in paths:
         nulls = path.nulls if has_nulls else 0
@@ -80,23 +93,30 @@ def _fitted(paths: list[Path], order: int, *, has_nulls: bool) -> tuple[_Chain, 
         visited = [_START]
         for at in range(len(path.channels)):
             state = path.channels[max(0, at + 1 - order) : at + 1]
-            visited.append(numbers.setdefault(state, len(numbers)))
+            visited.append(numbers.setdefault(state, len(numbers) + 1))
         if len(numbers) > MOST_STATES:
             problem = f"make more than {MOST_STATES} states of order {order}: group rare channels, or use order 1"
             raise InvalidArgumentError.of([Violation("paths", problem)])
         for source, target in pairwise(visited):
-            counts[source][target] += walks
-        counts[visited[-1]][_CONVERSION] += path.conversions
-        counts[visited[-1]][_NULL] += nulls
+            counts[source, target] += walks
+        ends[visited[-1], _CONVERSION] += path.conversions
+        ends[visited[-1], _NULL] += nulls
     states: defaultdict[str, list[int]] = defaultdict(list)
     for state, number in numbers.items():
         states[state[-1]].append(number)
-    return {source: _probabilities(row) for source, row in counts.items()}, states
+    return _probabilities(counts, ends, len(numbers) + 1), states
 
 
-def _probabilities(row: dict[int, int]) -> _Row:
-    total = sum(row.values())
-    return {target: count / total for target, count in row.items() if count}
+def _probabilities(counts: _Counts, ends: _Counts, size: int) -> _Chain:
+    steps, leaving = np.zeros((size, size)), np.zeros((size, 2))
+    for place, count in counts.items():
+        steps[place] = count
+    for place, count in ends.items():
+        leaving[place] = count
+    walks = steps.sum(axis=1) + leaving.sum(axis=1)
+    # Where nobody ever was there is nothing to divide.
+    walks[walks == 0] = 1
+    return _Chain(list(range(size)), steps / walks[:, None], leaving / walks[:, None])
 
 
 def _without_each(
@@ -113,24 +133,26 @@ def _without_each(
 
 
 def _ways(chain: _Chain, states: list[int]) -> tuple[float, float]:
-    start = dict(chain[_START])
-    without = start.pop(_CONVERSION, 0.0)
-    through = _eliminated({**chain, _START: start}, states)[_START].get(_CONVERSION, 0.0)
-    return without, through
+    without = float(chain.ends[_START, _CONVERSION])
+    ends = chain.ends.copy()
+    ends[_START, _CONVERSION] = 0.0
+    through = _eliminated(_Chain(chain.states, chain.steps, ends), states).ends[_START, _CONVERSION]
+    return without, float(through)
 
 
 def _eliminated(chain: _Chain, states: list[int]) -> _Chain:
     """Return the chain that skips ``states``: the same ways, with those in between left out."""
-    rest = {state: dict(row) for state, row in chain.items()}
-    for state in states:
-        row = rest.pop(state)
-        row.pop(state, None)
-        leaving = sum(row.values())
+    gone = frozenset(states)
+    kept = [at for at, state in enumerate(chain.states) if state not in gone]
+    order = [*kept, *(at for at, state in enumerate(chain.states) if state in gone)]
+    steps, ends = chain.steps[np.ix_(order, order)], chain.ends[order]
+    for last in range(len(order) - 1, len(kept) - 1, -1):
+        onward, out = steps[last, :last], ends[last]
+        leaving = onward.sum() + out.sum()
         # Nobody leaves a trap, so nobody who enters it converts.
-        onward = [(target, probability / leaving) for target, probability in row.items()] if leaving else []
-        for other in rest.values():
-            entering = other.pop(state, 0.0)
-            if entering:
-                for target, probability in onward:
-                    other[target] = other.get(target, 0.0) + entering * probability
-    return rest
+        if leaving:
+            entering = steps[:last, last].copy()
+            steps[:last, :last] += np.outer(entering, onward / leaving)
+            ends[:last] += np.outer(entering, out / leaving)
+    left = len(kept)
+    return _Chain([chain.states[at] for at in kept], steps[:left, :left], ends[:left])
