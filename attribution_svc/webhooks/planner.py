@@ -1,6 +1,7 @@
 """Puts what became of conversions into the queues of the webhooks that want to know."""
 
 import asyncio
+import hashlib
 import secrets
 import string
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from attribution_svc.metrics import webhook_deliveries_planned
 from attribution_svc.webhooks.change import Change, Click, Touch, heard_by, meets_condition, touch_of
 from attribution_svc.webhooks.message import needs_click
 from attribution_svc.webhooks.store import DeliveryQueue, NewDelivery, WebhookStore
-from attribution_svc.webhooks.webhook import Webhook
+from attribution_svc.webhooks.webhook import EventKind, Webhook
 from svc_runtime.clock import Clock
 from svc_runtime.errors import TrellisError
 from svc_runtime.logs import get_logger
@@ -20,6 +21,7 @@ BATCH = 100
 """Changes at a time: an organisation with 100 webhooks makes 10,000 deliveries of them."""
 IDLE_SECONDS = 0.3
 _BASE62 = string.digits + string.ascii_letters
+_ID_DIGITS = 22
 _log = get_logger(__name__)
 
 
@@ -36,7 +38,23 @@ class Clicks(Protocol):
 
 def mint_delivery_id() -> str:
     """Return a new id: `msg_` and 22 base62 characters, 131 random bits."""
-    return "msg_" + "".join(secrets.choice(_BASE62) for _ in range(22))
+    return "msg_" + "".join(secrets.choice(_BASE62) for _ in range(_ID_DIGITS))
+
+
+def delivery_id_of(webhook: Webhook, change: Change) -> str:
+    """Return the id of a delivery: of the creation of a conversion always the same, of anything else a new one.
+
+    So a receiver knows a creation again that it is told of anew: after a backup was restored, or our log of it is gone.
+    """
+    if change.kind is not EventKind.CREATED:
+        return mint_delivery_id()
+    named = f"{webhook.organization_id}\0{webhook.webhook_id}\0{change.conversion.conversion_id}"
+    rest = int.from_bytes(hashlib.sha256(named.encode()).digest(), "big")
+    digits = []
+    for _ in range(_ID_DIGITS):
+        rest, digit = divmod(rest, len(_BASE62))
+        digits.append(_BASE62[digit])
+    return "msg_" + "".join(digits)
 
 
 class Planner:
@@ -53,13 +71,11 @@ class Planner:
         clicks: Clicks,
         *,
         clock: Clock,
-        mint_id: Callable[[], str] = mint_delivery_id,
     ) -> None:
         self._webhooks = webhooks
         self._queue = queue
         self._clicks = clicks
         self._clock = clock
-        self._mint_id = mint_id
 
     async def run(self, planned: Callable[[], None] = lambda: None) -> None:
         """Plan until cancelled; call ``planned`` when there is something new in the queue."""
@@ -107,5 +123,5 @@ class Planner:
             told = replace(change, click=clicks.get(touch_of(change), Click()))
             if meets_condition(webhook, told):
                 end = now + webhook.definition.max_age
-                deliveries.append(NewDelivery(self._mint_id(), webhook.webhook_id, told, now, end))
+                deliveries.append(NewDelivery(delivery_id_of(webhook, told), webhook.webhook_id, told, now, end))
         return deliveries

@@ -1,11 +1,13 @@
 """Which webhooks hear of a change."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from attribution_svc.webhooks.change import Change, Click, heard_by, meets_condition
+from attribution_svc.webhooks.planner import delivery_id_of
 from attribution_svc.webhooks.webhook import SUBSCRIBABLE, EventKind
 from rule_language.predicate import AllOf, Condition, Not, Operator
 from tests.contract.webhooks.things import make_change, make_webhook
@@ -92,3 +94,16 @@ def test_what_nobody_can_tell_does_not_match_either_way() -> None:
     unknown = Condition("country", Operator.EQUALS, ("DE",))
     for condition in (unknown, Not(unknown), Condition("country", Operator.EXISTS, ())):
         assert not heard_condition(condition, make_change())
+
+
+def test_a_creation_has_one_id_for_a_webhook_whenever_it_is_told() -> None:
+    first = delivery_id_of(make_webhook(), make_change(1, conversion_id="c"))
+    assert re.fullmatch(r"msg_[0-9A-Za-z]{22}", first)
+    assert delivery_id_of(make_webhook(), make_change(2, conversion_id="c", **LINKED)) == first
+    others = {
+        delivery_id_of(make_webhook(), make_change(1, conversion_id="d")),
+        delivery_id_of(make_webhook("wh_2"), make_change(1, conversion_id="c")),
+        delivery_id_of(make_webhook(organization_id="org_b"), make_change(1, conversion_id="c")),
+        *(delivery_id_of(make_webhook(), make_change(3, conversion_id="c", kind=EventKind.STATUS)) for _ in range(2)),
+    }
+    assert len(others - {first}) == 5
