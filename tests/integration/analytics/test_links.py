@@ -141,6 +141,33 @@ async def test_a_reference_that_was_changed_on_its_way_finds_its_click(
     assert not found.has_more
 
 
+ODD = [
+    "a'b\"c",
+    "a\\b\\",
+    "a\tb\nc",
+    "{x:String}",
+    "a\0b",
+    "\x01\x7f",
+    "🗝\u2028'",
+    "%00",
+    "['a','b']",
+    "NULL",
+    "\\N",
+    "%",
+]
+
+
+@pytest.mark.parametrize("odd", ODD)
+async def test_a_reference_may_hold_anything(client: "Client", links: LinkQuestions, odd: str) -> None:
+    there = f"{odd}-and-More"
+    take_in(client, [click("ours", external_click_id=there)])
+    texts = [there, there.lower(), there[:-2], odd, *ODD]
+    found = await links.find([Reference(ORG, text) for text in texts])
+    assert shown(found[0].matches) == [(MatchKind.EXACT, there)]
+    assert shown(found[1].matches) == [(MatchKind.CASE, there)]
+    assert (MatchKind.PREFIX, there) in shown(found[2].matches)
+
+
 @pytest.mark.parametrize("reference", ["fb_123abd", "b_123abc", "fb_123", "FB_123abcX", "fb_123abc ", "%ff%fe"])
 async def test_what_is_nobodys_id_finds_nothing(client: "Client", links: LinkQuestions, reference: str) -> None:
     take_in(client, [click("ours", external_click_id="fb_123abcd")])
