@@ -65,6 +65,8 @@ DIMENSIONS: Mapping[str, Dimension] = MappingProxyType(
             _plain("conversion_event", "Name of the conversion."),
             _plain("conversion_status", "What became of it."),
             _plain("currency", "Of its value."),
+            _plain("partner_id", "The partner that sent it, by its token."),
+            _plain("network", "That partner's label of its network."),
             Dimension("is_bot", "`true` or `false`.", "if(is_bot = 1, 'true', 'false')"),
             Dimension("hour", "Hour of the day, `00` to `23`.", "formatDateTime(event_time, '%H', {time_zone:String})"),
             Dimension(

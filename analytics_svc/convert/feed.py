@@ -58,4 +58,6 @@ def _arrival(event: event_pb2.Event) -> Arrival:
         tags=tuple(event.tags),
         marks=tuple(event.marks),
         trace_id=event.trace_id,
+        partner_id=event.partner_id,
+        network=event.network,
     )

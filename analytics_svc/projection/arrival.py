@@ -28,6 +28,8 @@ class Arrival:
     tags: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
     trace_id: str = ""
+    partner_id: str = ""
+    network: str = ""
 
 
 ARRIVAL_FIELDS = tuple(Arrival.__dataclass_fields__)

@@ -98,6 +98,8 @@ def _plain(arrival: Arrival, headers: Mapping[bytes, bytes], pairs: Sequence[Pai
         rule_id=arrival.rule_id,
         destination_id=arrival.destination_id,
         tags=arrival.tags,
+        partner_id=arrival.partner_id,
+        network=arrival.network,
         scheme=arrival.scheme,
         host=arrival.host.lower(),
         path=path_of(arrival.target),

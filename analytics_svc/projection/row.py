@@ -33,6 +33,8 @@ class Row:
     rule_id: str = ""
     destination_id: str = ""
     tags: tuple[str, ...] = ()
+    partner_id: str = ""
+    network: str = ""
     source_campaign_id: bytes = b""
     term: bytes = b""
     content: bytes = b""

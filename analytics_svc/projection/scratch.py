@@ -33,7 +33,7 @@ _ARRIVALS = f"""
     organization_id String, event_id String, event_time_ms Int64, event_type String, route String, target String,
     headers String, body String, ip String, scheme String, host String, click_id String, external_click_id String,
     user_id String, campaign_id String, campaign_version UInt32, rule_id String, destination_id String,
-    tags Array(String), marks Array(String), trace_id String,
+    tags Array(String), marks Array(String), trace_id String, partner_id String, network String,
 
     path_bytes UInt64 DEFAULT position(target, '?'),
     query String DEFAULT if(path_bytes = 0, '', substring(target, path_bytes + 1)),

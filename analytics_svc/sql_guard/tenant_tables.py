@@ -11,7 +11,7 @@ event_id event_time client_time event_type route marks click_id external_click_i
 traffic_rule campaign_version rule_id destination_id source_campaign_id term content placement tags country region
 city asn device_type device os os_version browser browser_version language is_bot bot_reasons fraud_score host path
 url referer referer_host user_agent ip params headers conversion_status is_conversion is_adjustment value currency
-order_id conversion_time touch_time cost cost_currency enrichment_version mapping_versions
+order_id conversion_time touch_time cost cost_currency partner_id network enrichment_version mapping_versions
 """
 _OPTIONAL = ("medium", "campaign", "campaign_id", "conversion_event")
 """The specification reads "not known" as NULL: `campaign_id IS NULL`."""

@@ -260,7 +260,7 @@ class Nasty:
         is_tame = chance.random() < 0.7  # so that many take the engine's way
         values = _TAME if is_tame else VALUES
         query = b"&".join(self._piece(values) for _ in range(chance.choice((0, 1, 3, 8, 8, 12))))
-        return event_pb2.Event(
+        event = event_pb2.Event(
             organization_id=chance.choice(("org_a", "org_b", "org_c", MAPPED)),
             event_id=str(uuid.UUID(int=chance.getrandbits(128), version=4)),
             event_time_ms=START_MS + chance.randint(-5 * 86_400_000, 5 * 86_400_000),
@@ -282,9 +282,12 @@ class Nasty:
             rule_id=chance.choice(("", "r1")),
             destination_id=chance.choice(("", "d1")),
             tags=chance.choice(([], ["a", "ä"])),
-            marks=chance.choice(([], ["late"], ["test"], ["literal_macro", "late"])),
+            marks=chance.choice(([], ["late"], ["test"], ["literal_macro", "late"], ["refused_sender"])),
             trace_id=chance.choice(("", "0" * 32)),
         )
+        if event.route == "postback":
+            event.partner_id, event.network = chance.choice((("", ""), ("ptr_1", "cj"), ("ptr_2", "awin")))
+        return event
 
     def _piece(self, values: tuple[bytes, ...] = VALUES) -> bytes:
         name, value = self._chance.choice(NAMES).encode(), self._chance.choice(values)

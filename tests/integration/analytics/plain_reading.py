@@ -111,6 +111,8 @@ def plain_row(event: event_pb2.Event, mappings: Sequence[ActiveMapping], geo: Ge
         "rule_id": event.rule_id.encode(),
         "destination_id": event.destination_id.encode(),
         "tags": [tag.encode() for tag in event.tags],
+        "partner_id": event.partner_id.encode(),
+        "network": event.network.encode(),
         **{name: values.get(name, b"")[:512] for name in ("source_campaign_id", "term", "content", "placement")},
         "country": place.country,
         "region": place.region,
@@ -168,7 +170,7 @@ def _conversion(
     is_one = is_postback or (
         happening is not Happening.STEP and (happening is Happening.CONVERSION or value is not None or has_order)
     )
-    if not is_one:
+    if not is_one or {"refused_sender", "refused_signature"} & set(event.marks):
         return nothing
     marks += ["value_unread"] * is_odd
     told = found.get("status")
