@@ -285,7 +285,10 @@ def _touched(client: "Client") -> tuple[Sequence[str], Sequence[date]]:
 def _repair(client: "Client") -> int:
     intents = open_intents(client)
     for intent in intents:
-        settle.repair(client, intent.organization_ids, intent.days)
+        if intent.is_of_claim:
+            rollups.recount(client, intent.organization_ids, intent.days)
+        else:
+            settle.repair(client, intent.organization_ids, intent.days)
         close_intent(client, intent)
     return len(intents)
 

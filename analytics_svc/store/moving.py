@@ -89,7 +89,7 @@ def move_claimed(
         f" WHERE touch_event_id = {NIL} OR {TAKES_TRAFFIC}"
     )
     _gather(client, new, f"({rows}) AS e LEFT ANY JOIN {_WINNERS} AS w ON w.event_id = e.subject", values)
-    return _move(client, organization_id, new)
+    return _move(client, organization_id, new, is_of_claim=True)
 
 
 def move_judged(client: "Client", organization_id: str, event_ids: Sequence[object], span: tuple[int, int]) -> int:
@@ -168,10 +168,11 @@ def _gather(client: "Client", new: Mapping[str, str], source: str, values: Mappi
     )
 
 
-def _move(client: "Client", organization_id: str, new: Mapping[str, str]) -> int:
+def _move(client: "Client", organization_id: str, new: Mapping[str, str], *, is_of_claim: bool = False) -> int:
     count, days = client.query(f"SELECT count(), groupUniqArray(toDate(event_time, 'UTC')) FROM {_ROWS}").result_rows[0]  # noqa: S608 - our own text
     if count:
-        intent = open_intent(client, [organization_id], days)
+        # Its operation, or the page, does it again after a crash; a verdict is put once.
+        intent = open_intent(client, [organization_id], days, is_of_claim=is_of_claim)
         _update(client, organization_id, tuple(new))
         _count(client, organization_id, new)
         close_intent(client, intent)

@@ -109,8 +109,10 @@ def run(directory: Path, event_count: int) -> dict[str, Any]:
         found: dict[str, Any] = {"events": event_count}
         found["own"] = _number(client, "SELECT count() FROM events WHERE organization_id = {organization:String}")
         found["dashboard_before"] = _dashboard(asking)
+        _say("alter")
         found["alter"] = _timed(lambda: _alter(client))
         client.command("DROP TABLE copied SYNC")
+        _say("preview")
         found["preview"] = min(_timed(lambda: _preview(asking)) for _ in range(3))
         during: list[float] = []
         is_over = threading.Event()
@@ -127,11 +129,13 @@ def run(directory: Path, event_count: int) -> dict[str, Any]:
             " AND campaign_id = 'cmp_claimed'",
         )  # fmt: skip
         found["dashboard_after"] = _dashboard(asking)
+        _say("undo")
         found["undo"] = _timed(lambda: _hold(client, 0))
         found["dashboard_undone"] = _dashboard(asking)
-        found["differences"] = len(rollups.differences(client, f"organization_id = '{data.LARGE}'"))
-        if found["differences"]:
-            raise SystemExit("the roll-ups say otherwise than the events")
+        # Sums are exact. Unique counts over 500 depend on the order in which threads merge what they saw.
+        wrong = [row for row in rollups.differences(client) if row[0] != "rollup_unique"]
+        if wrong:
+            raise SystemExit(f"the roll-ups say otherwise than the events: {wrong[:3]}")
         return found
     finally:
         asking.close()
@@ -139,12 +143,15 @@ def run(directory: Path, event_count: int) -> dict[str, Any]:
 
 
 def _make(directory: Path, event_count: int) -> None:
+    """Make the reading, unless it is there."""
+    if directory.exists():
+        return
     use_spool(data.dsn_of(directory))
     client = data.migrated(data.dsn_of(directory))
     own = int(event_count * _SHARE)
     for organization_id, count in ((data.LARGE, own), (_OTHERS, event_count - own)):
         data.insert(client, organization_id, count)
-    rollups.add(client, "events", f"organization_id = '{data.LARGE}'")
+    rollups.add(client, "events")
     for table in ("events", *rollups.ROWS):
         client.command(f"OPTIMIZE TABLE {table} FINAL")
     client.close()
@@ -171,6 +178,7 @@ def _apply(client: "Client", parts: dict[str, float]) -> None:
         datetime(2026, month, 1, tzinfo=UTC).date() for month in (2, 3)
     }
     chosen = months_within(months, None, None)
+    _say("apply: the months, what came meanwhile, the change")
     parts["assign"] = _timed(lambda: [assign(client, data.LARGE, _CLAIM, [], month) for month in chosen])
     mark = _number(client, "SELECT max(_block_number) FROM events")
     parts["assign_rest"] = _timed(lambda: assign(client, data.LARGE, _CLAIM, [], None, mark))
@@ -205,7 +213,13 @@ def _ask(client: "Client") -> None:
 
 def _watch(client: "Client", is_over: threading.Event, seconds: list[float]) -> None:
     while not is_over.is_set() or not seconds:
-        seconds.append(_timed(lambda: _ask(client)))
+        began = time.monotonic()
+        _ask(client)
+        seconds.append(time.monotonic() - began)
+
+
+def _say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
 
 
 def _number(client: "Client", sql: str) -> int:
@@ -213,9 +227,11 @@ def _number(client: "Client", sql: str) -> int:
 
 
 def _timed(work: Callable[[], object]) -> float:
-    began = time.monotonic()
+    began, cpu = time.monotonic(), time.process_time()
     work()
-    return time.monotonic() - began
+    seconds = time.monotonic() - began
+    print(f"  {seconds:7.2f} s, {time.process_time() - cpu:7.2f} s of CPU", file=sys.stderr, flush=True)
+    return seconds
 
 
 if __name__ == "__main__":
