@@ -41,8 +41,9 @@ _OTHERS = "org_others"
 _SOURCES = ("google", "tiktok", "direct", "newsletter")
 _CLAIM = Claim("cmp_claimed", 1, rules=(ClaimRule("r1", Condition("source", Operator.IN, _SOURCES)),))
 _ALTER = (
-    "ALTER TABLE copied UPDATE campaign_id = 'cmp_claimed' WHERE organization_id = {organization:String}"
-    " AND campaign_id = '' AND lower(source) IN ('google', 'tiktok', 'direct', 'newsletter')"
+    "ALTER TABLE copied UPDATE campaign_id = 'cmp_claimed', tags = ['tiktok', 'organic', 'social']"
+    " WHERE organization_id = {organization:String} AND campaign_id = ''"
+    " AND lower(source) IN ('google', 'tiktok', 'direct', 'newsletter')"
 )
 _WANTED = {"preview": 2.0, "apply": 5.0, "undo": 2.0}
 _TIMES_FASTER, _MOST_SLOWER = 3.0, 1.5

@@ -9,9 +9,11 @@ from uuid import UUID
 import pytest
 
 from analytics_svc.claim import Claim, ClaimRule, MadeClaim, Policy, Window
+from analytics_svc.operation import Scope
 from analytics_svc.store import rollups, settle, verdicts
 from analytics_svc.store.claiming import assign, assign_staged
 from analytics_svc.store.moving import move_claimed, spans_of
+from analytics_svc.store.partitions import make_like, replace_month
 from analytics_svc.verdict import Verdict
 from rule_language.predicate import AllOf, AnyOf, Condition, Not, Operator, Predicate
 from tests.integration.analytics.claim_reference import World
@@ -231,3 +233,26 @@ def test_the_reference_notices_an_event_of_another_campaign(client: "Client") ->
     client.command(f"UPDATE events SET campaign_id = 'another' WHERE event_id = '{event_id}'")
     with pytest.raises(AssertionError):
         site.check()
+
+
+def test_a_verdict_that_comes_while_a_month_is_made_is_in_it(client: "Client") -> None:
+    site = Site(client)
+    rows = [{**row, "path": ""} for row in traffic(5)]
+    site.arrive(rows)
+    scope = Scope(month_of(rows[0]))
+    for table in ("own", "made"):
+        make_like(client, table, "events")
+    stage(client, [row for row in rows if month_of(row) == scope.month])
+    client.command("INSERT INTO own SELECT * FROM staged")
+    ((began_ms,),) = client.query("SELECT toUnixTimestamp64Milli(now64(3))").result_rows
+    settle.settle_month(client, "own", "made", scope)
+    dice = random.Random(5)
+    for row in rows[:10]:
+        site.judge(_verdict(dice, row, 1))
+    days = verdicts.judge_month(client, "made", scope, began_ms)
+    assert days
+    replace_month(client, "events", "made", scope)
+    settle.reconcile_month(client, "made", scope)
+    rollups.recount(client, list(ORGANIZATIONS), {row["event_time"].date() for row in rows})
+    site.check()
+    assert verdicts.judge_month(client, "events", scope, began_ms) == {}
