@@ -78,7 +78,7 @@ class Decisions:
         before = await self._persons(organization_id, starts, None)
         after = await self._persons(organization_id, starts, named)
         kept = {person.ends for person in after}
-        changed = sorted({user_id for person in before if person.ends not in kept for user_id in person.user_ids})
+        changed = [person for person in before if person.ends not in kept]
         return Preview(before, after, await self._people.conversion_count(organization_id, changed))
 
     async def _persons(self, organization_id: str, starts: Sequence[End], without: Named | None) -> list[Person]:

@@ -87,14 +87,20 @@ class People:
 
     async def links(self, organization_id: str, *ends: End, as_of: datetime | None = None) -> list[Link]:
         """Return the links of ends; an edge between two of them comes twice."""
-        statement = statements.compile_links(organization_id, ends, edition=self.hasher.edition, as_of=as_of)
+        statement = statements.compile_links(
+            organization_id, ends, edition=self.hasher.edition, most_neighbours=self.most_neighbours, as_of=as_of
+        )
         return statements.links_of(await self._reader.rows(statement))
 
-    async def conversion_count(self, organization_id: str, user_ids: Sequence[str]) -> int:
-        """Count the conversions of visitors."""
-        if not user_ids:
+    async def conversion_count(self, organization_id: str, persons: Iterable[Person]) -> int:
+        """Count the conversions of persons."""
+        found = list(persons)
+        user_ids = sorted({user_id for person in found for user_id in person.user_ids})
+        event_ids = sorted({event_id for person in found for event_id in person.event_ids})
+        if not user_ids and not event_ids:
             return 0
-        rows = await self._reader.rows(statements.compile_conversion_count(organization_id, user_ids))
+        statement = statements.compile_conversion_count(organization_id, user_ids, event_ids)
+        rows = await self._reader.rows(statement)
         return int(rows.rows[0][0])
 
     async def person_of_visitor(self, organization_id: str, user_id: str, *, as_of: datetime | None = None) -> Person:

@@ -25,21 +25,30 @@ _IS_REVOKED = "((side, other) IN revoked OR (side, '') IN revoked OR (other, '')
 
 
 def compile_links(
-    organization_id: str, ends: Sequence[End], *, edition: str, as_of: datetime | None = None
+    organization_id: str, ends: Sequence[End], *, edition: str, most_neighbours: int, as_of: datetime | None = None
 ) -> Statement:
-    """Compile to a statement with the links of ends; of each kind of neighbours one more than there may be."""
+    """Compile to a statement with the links of ends, of each kind of neighbours those first that nobody revoked.
+
+    And no more than are needed to tell that there are too many, if one of them were revoked too.
+    """
+    kinds = ", ".join(f"'{each}'" for each in OF_PEOPLE)
     sql = f"""
 WITH revoked AS ({_REVOKED})
-SELECT side, other, toUnixTimestamp64Milli(least(min(evidence).1, {_AS_OF})), toString(min(evidence).2),
-    toUnixTimestamp64Milli(least(max(last_time), {_AS_OF})), {_IS_REVOKED} AS is_revoked
-FROM identity_edges PREWHERE organization_id = {{{ORGANIZATION}:String}} AND side IN {{sides:Array(String)}}
-WHERE edition = {{edition:String}} AND evidence.1 <= {_AS_OF}
-GROUP BY side, other
-ORDER BY is_revoked, side, other
-LIMIT {MOST_ENDS + 1} BY side, {_KIND.format("other")}
+SELECT side, other, toUnixTimestamp64Milli(least(first.1, {_AS_OF})), toString(first.2),
+    toUnixTimestamp64Milli(least(last, {_AS_OF})), is_revoked
+FROM (
+    SELECT side, other, min(evidence) AS first, max(last_time) AS last, {_IS_REVOKED} AS is_revoked,
+        {_KIND.format("other")} AS kind,
+        row_number() OVER (PARTITION BY side, kind ORDER BY is_revoked, other) AS place
+    FROM identity_edges PREWHERE organization_id = {{{ORGANIZATION}:String}} AND side IN {{sides:Array(String)}}
+    WHERE edition = {{edition:String}} AND evidence.1 <= {_AS_OF}
+    GROUP BY side, other
+)
+WHERE place <= if(kind IN ({kinds}), {{most:UInt64}} + 2, {MOST_ENDS + 1})
+ORDER BY side, other
 """  # noqa: S608 - our own text
     values = {ORGANIZATION: organization_id, "sides": list(map(str, ends)), "edition": edition}
-    return Statement(sql, {**values, "as_of_ms": _ms(as_of)})
+    return Statement(sql, {**values, "most": most_neighbours, "as_of_ms": _ms(as_of)})
 
 
 def links_of(rows: Rows) -> list[Link]:
@@ -96,13 +105,13 @@ GROUP BY user_id ORDER BY user_id
     return Statement(sql, {ORGANIZATION: organization_id, "users": list(user_ids)})
 
 
-def compile_conversion_count(organization_id: str, user_ids: Sequence[str]) -> Statement:
-    """Compile to a statement that counts the conversions of visitors."""
+def compile_conversion_count(organization_id: str, user_ids: Sequence[str], event_ids: Sequence[str]) -> Statement:
+    """Compile to a statement that counts the conversions of visitors, and those among events that none of them sent."""
     sql = f"""
 SELECT countIf(is_conversion = 1) FROM events PREWHERE organization_id = {{{ORGANIZATION}:String}}
-WHERE user_id IN {{users:Array(String)}}
+WHERE user_id IN {{users:Array(String)}} OR event_id IN {{events:Array(UUID)}}
 """  # noqa: S608 - our own text
-    return Statement(sql, {ORGANIZATION: organization_id, "users": list(user_ids)})
+    return Statement(sql, {ORGANIZATION: organization_id, "users": list(user_ids), "events": list(event_ids)})
 
 
 def compile_last_click(
@@ -123,7 +132,7 @@ ORDER BY event_time DESC, {EVENT_ORDER} DESC LIMIT 1
 def compile_clicks(organization_id: str, user_ids: Sequence[str], *, after: datetime, before: datetime) -> Statement:
     """Compile to a statement with the last clicks of visitors in a time, of each the newest first.
 
-    A visitor of whom more is asked than ``MOST_CLICKS`` has none before them.
+    Of a visitor who clicked more often than ``MOST_CLICKS`` the earlier ones are not seen.
     """
     sql = f"""
 SELECT user_id, toUnixTimestamp64Milli(event_time), toString(event_id), click_id, external_click_id, campaign_id

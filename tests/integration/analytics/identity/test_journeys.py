@@ -133,6 +133,16 @@ async def test_a_revoked_edge_splits_the_journey_until_it_is_restored(identity: 
     assert await journey_of(identity) == before
 
 
+async def test_a_preview_counts_conversions_without_a_visitor_too(identity: Identity) -> None:
+    rows = [*example_3(), sale(1, "5", user_id="usr_h0123456789ab", route="events", params=LOGGED_IN)]
+    identity.take_in(rows)
+    preview = await identity.stub.PreviewRevocation(
+        pb.PreviewRevocationRequest(id=value_id(login("customer123"))), metadata=identity.caller()
+    )
+    assert preview.conversion_count == 2
+    assert sorted(list(person.user_ids) for person in preview.after) == [[], [], [PHONE], [LAPTOP]]
+
+
 async def test_a_revoked_value_takes_all_of_its_edges_with_it(identity: Identity) -> None:
     identity.take_in(example_3())
     text = value_id(login("customer123"))
