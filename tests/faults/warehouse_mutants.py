@@ -29,10 +29,10 @@ def keep_the_bookmark_first() -> None:
     """One that notes how far it has read before it has written what it read."""
     real = clickhouse._take_in
 
-    def take_in(client: Any, page: Any, generation: int) -> int:
+    def take_in(client: Any, page: Any, generation: int, *rest: Any) -> int:
         clickhouse._keep(client, page.bookmark, generation)
         _die_at_the_last_page()
-        return real(client, page, generation)
+        return real(client, page, generation, *rest)
 
     _replace(clickhouse, "_take_in", take_in)
 
