@@ -62,6 +62,8 @@ class Claim:
     end_time: datetime | None = None
     forward_start_time: datetime | None = None
     """What is received from here on is claimed too."""
+    close_time: datetime | None = None
+    """What is received from here on is not claimed."""
     windows: tuple[Window, ...] = ()
     """Empty: always."""
     time_zone: str = "UTC"

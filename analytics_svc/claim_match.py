@@ -44,6 +44,8 @@ class Matching:
         text = " AND ".join(bounds) or "1"
         if claim.forward_start_time is not None and bounds:
             text = f"(({text}) OR event_time >= {self._instant(claim.forward_start_time)})"
+        if claim.close_time is not None:
+            text = f"{text} AND event_time < {self._instant(claim.close_time)}"
         if claim.windows:
             text = f"{text} AND ({' OR '.join(map(self._window, claim.windows))})"
         return f"({text})"

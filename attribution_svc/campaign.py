@@ -191,6 +191,8 @@ def changed(
     if change.claim is not None:
         present = definition.claim
         definition = replace(definition, claim=_begun(change.claim(present), present, now))
+    if change.status is CampaignStatus.ARCHIVED and definition.claim is not None:
+        definition = replace(definition, claim=replace(definition.claim, close_time=now))
     wanted = replace(
         campaign,
         slug=campaign.slug if change.slug is None else change.slug,

@@ -29,6 +29,8 @@ class Claim:
     """When the campaign became retroactive; None in a wish."""
     is_withdrawn: bool = False
     """It was undone: it is kept to be seen, and holds nothing."""
+    close_time: datetime | None = None
+    """When the campaign was archived: nothing that is received from then on is claimed. None while it may go on."""
     made_time: datetime | None = None
     """When the version that made it did; None in a wish. Of equal priorities the claim that was made first is first."""
 

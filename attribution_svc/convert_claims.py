@@ -56,6 +56,7 @@ def claim_to_pb(claim: Claim | None) -> pb.Claim | None:
         forward_start_time=timestamp_of(claim.forward_start_time),
         is_withdrawn=claim.is_withdrawn,
         make_time=timestamp_of(claim.made_time),
+        close_time=timestamp_of(claim.close_time),
     )
 
 
@@ -90,6 +91,7 @@ def overlay_claim_to_pb(campaign: Campaign, yielding: Sequence[str]) -> overlay_
         slug=campaign.slug,
         time_range=_range(claim),
         forward_start_time=timestamp_of(claim.forward_start_time),
+        close_time=timestamp_of(claim.close_time),
         windows=_windows(schedule) if schedule else [],
         time_zone=schedule.time_zone if schedule else "UTC",
         policy=_CLAIM_POLICY[claim.policy],

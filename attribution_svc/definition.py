@@ -152,6 +152,7 @@ def _claim_to_json(claim: Claim) -> dict[str, Json]:
         "policy": claim.policy.value,
         "forward_start_time": claim.forward_start_time and claim.forward_start_time.isoformat(),
         "is_withdrawn": claim.is_withdrawn,
+        "close_time": claim.close_time and claim.close_time.isoformat(),
         "made_time": claim.made_time and claim.made_time.isoformat(),
     }
 
@@ -163,6 +164,7 @@ def _claim_from_json(value: dict[str, Json]) -> Claim:
         policy=ConflictPolicy(value["policy"]),
         forward_start_time=_instant(value["forward_start_time"]),
         is_withdrawn=value["is_withdrawn"],
+        close_time=_instant(value.get("close_time")),
         made_time=_instant(value.get("made_time")),
     )
 

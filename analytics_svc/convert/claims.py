@@ -43,6 +43,7 @@ def claim_from_pb(message: pb.Claim, *, path: str = "claim", needs_version: bool
         start_time=_instant(message.time_range, "start_time", f"{path}.time_range", violations),
         end_time=_instant(message.time_range, "end_time", f"{path}.time_range", violations),
         forward_start_time=_instant(message, "forward_start_time", path, violations),
+        close_time=_instant(message, "close_time", path, violations),
         windows=_windows(message.windows, f"{path}.windows", violations),
         time_zone=message.time_zone or "UTC",
         policy=_POLICIES.get(message.policy, Policy.UNATTRIBUTED),

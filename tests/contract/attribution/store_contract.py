@@ -68,7 +68,9 @@ EVERYTHING = Definition(
     schedule=Schedule(NOW, NOW + timedelta(days=30), (WeeklyWindow(("monday",), 540, 1020),), "Europe/Berlin"),
     caps=(Cap(CapKind.CLICKS, CapPeriod.DAY, 1000), Cap(CapKind.CONVERSIONS, CapPeriod.TOTAL, 2**40)),
     priority=7,
-    claim=Claim(NOW - timedelta(days=90), NOW, ConflictPolicy.BY_PRIORITY, NOW, is_withdrawn=True, made_time=NOW),
+    claim=Claim(
+        NOW - timedelta(days=90), NOW, ConflictPolicy.BY_PRIORITY, NOW, is_withdrawn=True, close_time=NOW, made_time=NOW
+    ),
 )
 
 

@@ -211,7 +211,10 @@ async def test_earlier_rules_come_back_with_the_events_that_they_claimed(
 
 async def test_an_archived_campaign_can_be_undone(replica: Replica, overlays: FakeOverlays) -> None:
     await create(replica)
-    await update(replica, status=pb.CAMPAIGN_STATUS_ARCHIVED)
+    archived = await update(replica, status=pb.CAMPAIGN_STATUS_ARCHIVED)
+    assert archived.claim_version == 2
+    assert overlays.claim("tiktok", 2).close_time == archived.update_time, "what comes later is nobody's again"
+    assert not overlays.claim("tiktok", 1).HasField("close_time")
     undone = await activate(replica, 0)
     assert (undone.status, undone.claim_version) == (pb.CAMPAIGN_STATUS_ARCHIVED, 0)
     assert overlays.holding["org_a", "tiktok"] == 0

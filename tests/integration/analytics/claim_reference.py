@@ -122,6 +122,8 @@ def rule_number(claim: Claim, row: Row) -> int:
     is_within = (claim.start_time is None or time >= claim.start_time) and (
         claim.end_time is None or time < claim.end_time
     )
+    if claim.close_time is not None and time >= claim.close_time:
+        return 0
     if not is_within and not (claim.forward_start_time is not None and time >= claim.forward_start_time):
         return 0
     local = time.astimezone(ZoneInfo(claim.time_zone))

@@ -167,6 +167,7 @@ def _claim(dice: random.Random, campaign_id: str, version: int) -> Claim:
         start_time=start,
         end_time=end,
         forward_start_time=START + timedelta(minutes=60) if dice.random() < 0.3 else None,
+        close_time=START + timedelta(minutes=dice.choice([30, 90])) if dice.random() < 0.2 else None,
         windows=(Window((6, 7), 0, 1380),) if dice.random() < 0.2 else (),
         time_zone=dice.choice(("UTC", "Europe/Berlin")),
         policy=Policy.BY_PRIORITY if is_by_priority else Policy.UNATTRIBUTED,

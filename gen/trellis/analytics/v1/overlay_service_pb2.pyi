@@ -67,6 +67,7 @@ class Claim(_message.Message):
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
     YIELDING_CAMPAIGN_IDS_FIELD_NUMBER: _builtins.int
+    CLOSE_TIME_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The campaign."""
     version: _builtins.int
@@ -101,6 +102,10 @@ class Claim(_message.Message):
     def yielding_campaign_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """With BY_PRIORITY: the campaigns that give way, by routing or by claim. At most 10,000."""
 
+    @_builtins.property
+    def close_time(self) -> _timestamp_pb2.Timestamp:
+        """What is received from this instant on is not claimed, whatever the ranges say; not set: it is never closed."""
+
     def __init__(
         self,
         *,
@@ -115,10 +120,11 @@ class Claim(_message.Message):
         time_zone: _builtins.str = ...,
         policy: Global___ClaimPolicy.ValueType = ...,
         yielding_campaign_ids: _abc.Iterable[_builtins.str] | None = ...,
+        close_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["forward_start_time", b"forward_start_time", "time_range", b"time_range"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["close_time", b"close_time", "forward_start_time", b"forward_start_time", "time_range", b"time_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "forward_start_time", b"forward_start_time", "policy", b"policy", "priority", b"priority", "rules", b"rules", "slug", b"slug", "time_range", b"time_range", "time_zone", b"time_zone", "version", b"version", "windows", b"windows", "yielding_campaign_ids", b"yielding_campaign_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "close_time", b"close_time", "forward_start_time", b"forward_start_time", "policy", b"policy", "priority", b"priority", "rules", b"rules", "slug", b"slug", "time_range", b"time_range", "time_zone", b"time_zone", "version", b"version", "windows", b"windows", "yielding_campaign_ids", b"yielding_campaign_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,19 +26,19 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from trellis.type.v1 import time_range_pb2 as trellis_dot_type_dot_v1_dot_time__range__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"trellis/attribution/v1/claim.proto\x12\x16trellis.attribution.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a trellis/type/v1/time_range.proto\"\xf5\x01\n\x05\x43laim\x12.\n\ntime_range\x18\x01 \x01(\x0b\x32\x1a.trellis.type.v1.TimeRange\x12?\n\x0f\x63onflict_policy\x18\x02 \x01(\x0e\x32&.trellis.attribution.v1.ConflictPolicy\x12\x36\n\x12\x66orward_start_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cis_withdrawn\x18\x04 \x01(\x08\x12-\n\tmake_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"g\n\rClaimProgress\x12\x31\n\x05state\x18\x01 \x01(\x0e\x32\".trellis.attribution.v1.ClaimState\x12\x14\n\x0coperation_id\x18\x02 \x01(\t\x12\r\n\x05\x65rror\x18\x03 \x01(\t*t\n\x0e\x43onflictPolicy\x12\x1f\n\x1b\x43ONFLICT_POLICY_UNSPECIFIED\x10\x00\x12 \n\x1c\x43ONFLICT_POLICY_UNATTRIBUTED\x10\x01\x12\x1f\n\x1b\x43ONFLICT_POLICY_BY_PRIORITY\x10\x02*r\n\nClaimState\x12\x1b\n\x17\x43LAIM_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43LAIM_STATE_WAITING\x10\x01\x12\x15\n\x11\x43LAIM_STATE_TAKEN\x10\x02\x12\x17\n\x13\x43LAIM_STATE_REFUSED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"trellis/attribution/v1/claim.proto\x12\x16trellis.attribution.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a trellis/type/v1/time_range.proto\"\xa5\x02\n\x05\x43laim\x12.\n\ntime_range\x18\x01 \x01(\x0b\x32\x1a.trellis.type.v1.TimeRange\x12?\n\x0f\x63onflict_policy\x18\x02 \x01(\x0e\x32&.trellis.attribution.v1.ConflictPolicy\x12\x36\n\x12\x66orward_start_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cis_withdrawn\x18\x04 \x01(\x08\x12-\n\tmake_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nclose_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"g\n\rClaimProgress\x12\x31\n\x05state\x18\x01 \x01(\x0e\x32\".trellis.attribution.v1.ClaimState\x12\x14\n\x0coperation_id\x18\x02 \x01(\t\x12\r\n\x05\x65rror\x18\x03 \x01(\t*t\n\x0e\x43onflictPolicy\x12\x1f\n\x1b\x43ONFLICT_POLICY_UNSPECIFIED\x10\x00\x12 \n\x1c\x43ONFLICT_POLICY_UNATTRIBUTED\x10\x01\x12\x1f\n\x1b\x43ONFLICT_POLICY_BY_PRIORITY\x10\x02*r\n\nClaimState\x12\x1b\n\x17\x43LAIM_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43LAIM_STATE_WAITING\x10\x01\x12\x15\n\x11\x43LAIM_STATE_TAKEN\x10\x02\x12\x17\n\x13\x43LAIM_STATE_REFUSED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trellis.attribution.v1.claim_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CONFLICTPOLICY']._serialized_start=482
-  _globals['_CONFLICTPOLICY']._serialized_end=598
-  _globals['_CLAIMSTATE']._serialized_start=600
-  _globals['_CLAIMSTATE']._serialized_end=714
+  _globals['_CONFLICTPOLICY']._serialized_start=530
+  _globals['_CONFLICTPOLICY']._serialized_end=646
+  _globals['_CLAIMSTATE']._serialized_start=648
+  _globals['_CLAIMSTATE']._serialized_end=762
   _globals['_CLAIM']._serialized_start=130
-  _globals['_CLAIM']._serialized_end=375
-  _globals['_CLAIMPROGRESS']._serialized_start=377
-  _globals['_CLAIMPROGRESS']._serialized_end=480
+  _globals['_CLAIM']._serialized_end=423
+  _globals['_CLAIMPROGRESS']._serialized_start=425
+  _globals['_CLAIMPROGRESS']._serialized_end=528
 # @@protoc_insertion_point(module_scope)

@@ -84,6 +84,7 @@ class Claim(_message.Message):
     FORWARD_START_TIME_FIELD_NUMBER: _builtins.int
     IS_WITHDRAWN_FIELD_NUMBER: _builtins.int
     MAKE_TIME_FIELD_NUMBER: _builtins.int
+    CLOSE_TIME_FIELD_NUMBER: _builtins.int
     conflict_policy: Global___ConflictPolicy.ValueType
     """Whose events it may take."""
     is_withdrawn: _builtins.bool
@@ -100,6 +101,10 @@ class Claim(_message.Message):
     def make_time(self) -> _timestamp_pb2.Timestamp:
         """Set by us: when it was made. Of two campaigns of the same priority, the one whose claim was made first is first."""
 
+    @_builtins.property
+    def close_time(self) -> _timestamp_pb2.Timestamp:
+        """Set by us: when the campaign was archived; nothing that is received from then on is claimed."""
+
     def __init__(
         self,
         *,
@@ -108,10 +113,11 @@ class Claim(_message.Message):
         forward_start_time: _timestamp_pb2.Timestamp | None = ...,
         is_withdrawn: _builtins.bool = ...,
         make_time: _timestamp_pb2.Timestamp | None = ...,
+        close_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["forward_start_time", b"forward_start_time", "make_time", b"make_time", "time_range", b"time_range"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["close_time", b"close_time", "forward_start_time", b"forward_start_time", "make_time", b"make_time", "time_range", b"time_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conflict_policy", b"conflict_policy", "forward_start_time", b"forward_start_time", "is_withdrawn", b"is_withdrawn", "make_time", b"make_time", "time_range", b"time_range"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["close_time", b"close_time", "conflict_policy", b"conflict_policy", "forward_start_time", b"forward_start_time", "is_withdrawn", b"is_withdrawn", "make_time", b"make_time", "time_range", b"time_range"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
