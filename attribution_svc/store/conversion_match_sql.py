@@ -25,11 +25,6 @@ FROM json_populate_recordset(NULL::conversions, $1::json) AS found
 WHERE c.organization_id = found.organization_id AND c.conversion_id = found.conversion_id
 """  # noqa: S608 - the columns are ours
 MAKE_DUE = "UPDATE conversions SET next_match_time = now() WHERE organization_id = $1 AND conversion_id = $2"
-ADD_TOUCH_IDS = """
-INSERT INTO conversion_clicks (organization_id, reference, conversion_id)
-SELECT DISTINCT organization_id, unnest(click_references), conversion_id
-FROM json_populate_recordset(NULL::conversions, $1::json) ON CONFLICT DO NOTHING
-"""
 ACCEPT = """
 INSERT INTO conversion_accepts (organization_id, conversion_id, click_event_id, click_event_time, actor)
 VALUES ($1, $2, $3, $4, $5)

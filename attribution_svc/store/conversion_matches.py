@@ -14,7 +14,7 @@ from attribution_svc.conversion.rules import Rules
 from attribution_svc.conversion.settle import Change, ChangeKind
 from attribution_svc.store import conversion_match_sql as sql
 from attribution_svc.store.conversion_rows import change_row, json_of, kept_of, match_row
-from attribution_svc.store.conversion_sql import ADD_CHANGES, GET
+from attribution_svc.store.conversion_sql import ADD_CHANGES, ADD_CLICKS, GET
 from attribution_svc.store.conversions import lock, rules_in_force
 from attribution_svc.usage import Window
 from svc_runtime.errors import FailedPreconditionError
@@ -194,12 +194,12 @@ async def _tell(connection: Connection, changes: Sequence[Change]) -> None:
     if not changes:
         return
     await connection.execute(ADD_CHANGES, json_of(map(change_row, changes)))
-    ids = [
-        {"organization_id": key[0], "conversion_id": key[1], "click_references": [click_id]}
+    keys = [
+        (change.after.conversion.organization_id, click_id, change.after.conversion.conversion_id)
         for change in changes
         if (touch := change.after.match.touch) is not None
-        for key in [_key(change.after.conversion)]
         for click_id in (touch.click_id, touch.external_click_id)
         if click_id
     ]
-    await connection.execute(sql.ADD_TOUCH_IDS, json_of(ids))
+    if keys:
+        await connection.execute(ADD_CLICKS, *map(list, zip(*keys, strict=True)))

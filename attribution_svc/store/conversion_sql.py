@@ -52,8 +52,7 @@ SET {_REPLACED}, revision = conversions.revision + 1, update_time = now(),
 """  # noqa: S608 - as above
 ADD_CLICKS = """
 INSERT INTO conversion_clicks (organization_id, reference, conversion_id)
-SELECT DISTINCT organization_id, unnest(click_references), conversion_id
-FROM json_populate_recordset(NULL::conversions, $1::json) ON CONFLICT DO NOTHING
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) ON CONFLICT DO NOTHING
 """
 ADD_CHANGES = """
 INSERT INTO conversion_changes (organization_id, conversion_id, kind, before, after)

@@ -156,9 +156,14 @@ async def settled(
 async def write(connection: Connection, settlement: Settlement) -> None:
     """Write conversions, the news of them, and what the reading is to be told."""
     if settlement.kept:
-        rows = [conversion_row(kept) for kept in settlement.kept]
-        await connection.execute(sql.PUT_CONVERSIONS, json_of(rows))
-        await connection.execute(sql.ADD_CLICKS, json_of(rows))
+        await connection.execute(sql.PUT_CONVERSIONS, json_of(map(conversion_row, settlement.kept)))
+        keys = [
+            (kept.conversion.organization_id, reference, kept.conversion.conversion_id)
+            for kept in settlement.kept
+            for reference in kept.conversion.click_references
+        ]
+        if keys:
+            await connection.execute(sql.ADD_CLICKS, *map(list, zip(*keys, strict=True)))
     if settlement.changes:
         await connection.execute(sql.ADD_CHANGES, json_of(map(change_row, settlement.changes)))
     if settlement.verdicts:
