@@ -61,6 +61,9 @@ def test_a_partner_is_known_sends_a_conversion_and_is_ended(up: Up, api: Api) ->
     assert (event["partner_id"], event["network"]) == (partner_id, "cj")
     assert token not in str(event)
 
+    by_network = f"SELECT DISTINCT network FROM events WHERE partner_id = '{partner_id}'"
+    until(lambda: api.sql(by_network) == [["cj"]])
+
     assert api.call(f"/partners/{partner_id}:revoke", {}).status == 200
     ended = time.monotonic()
     until(lambda: all(get(postback)[0] == 401 for _ in range(6)), seconds=KNOWN_SECONDS)
