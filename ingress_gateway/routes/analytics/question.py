@@ -22,7 +22,7 @@ DIMENSIONS = (
     "event_type", "source", "medium", "channel", "campaign", "campaign_id", "rule_id", "destination_id",
     "source_campaign_id", "term", "content", "placement", "country", "region", "city", "asn", "device_type", "device",
     "os", "os_version", "browser", "browser_version", "language", "host", "path", "referer_host", "conversion_event",
-    "conversion_status", "is_bot", "hour", "weekday", "date",
+    "conversion_status", "partner_id", "network", "is_bot", "hour", "weekday", "date",
 )  # fmt: skip
 """Dimensions that are parameters of a query too. ``currency`` is none of them: that parameter says what amounts are in;
 ``where`` has it. A test compares them with those of analytics_svc."""
