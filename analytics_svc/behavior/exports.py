@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from analytics_svc.behavior import currency, export
+from analytics_svc.behavior import currency, export, export_sql
 from analytics_svc.behavior.export import (
     MOST_CONVERSIONS,
     MOST_PATH_VALUES,
@@ -49,7 +49,7 @@ class JourneyExports:
         """Yield conversions with the values that their codes stand for, then the summary."""
         asked = await self._begin(spec, of_everybody=False)
         for share in range(asked.share_count):
-            statement = export.compile_journeys(asked.spec, share=share, share_count=asked.share_count)
+            statement = export_sql.compile_journeys(asked.spec, share=share, share_count=asked.share_count)
             for row in (await asked.rows(statement)).rows:
                 yield asked.names, JourneyColumns(*row)
         yield asked.summary()
@@ -59,7 +59,7 @@ class JourneyExports:
         asked = await self._begin(spec, of_everybody=True)
         counted = _Counted()
         for share in range(asked.share_count):
-            statement = export.compile_counted(asked.spec, share=share, share_count=asked.share_count)
+            statement = export_sql.compile_counted(asked.spec, share=share, share_count=asked.share_count)
             for row in (await asked.rows(statement)).rows:
                 counted.add(PathColumns(*row))
         for columns in counted.columns():
@@ -75,14 +75,14 @@ class JourneyExports:
         chosen, others = currency.choose_currency(part, found)
         asked.spec = replace(spec, slice=replace(spec.slice, currency=chosen))
         asked.other_revenue = tuple(others.items())
-        asked.extent = export.extent_of(await asked.rows(export.compile_extent(asked.spec)))
+        asked.extent = export_sql.extent_of(await asked.rows(export_sql.compile_extent(asked.spec)))
         if asked.extent.conversion_count > MOST_CONVERSIONS:
             raise QueryLimitError(
                 f"there are {asked.extent.conversion_count:,} conversions; the limit is {MOST_CONVERSIONS:,}: {_NARROW}"
             )
         asked.spec = replace(asked.spec, has_adjustments=asked.extent.adjustment_count > 0)
-        values = await asked.rows(export.compile_values(asked.spec, of_everybody=of_everybody))
-        asked.know(export.values_of(values))
+        values = await asked.rows(export_sql.compile_values(asked.spec, of_everybody=of_everybody))
+        asked.know(export_sql.values_of(values))
         return asked
 
 

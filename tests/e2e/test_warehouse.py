@@ -184,7 +184,8 @@ def test_models_credit_every_conversion_side_by_side(api: Api) -> None:
     models = ("first_touch", "last_touch", "linear", "time_decay", "markov")
     found = api.report(f"attribution?group_by=source&model={','.join(models)}")
     ((conversions, revenue),) = api.sql(
-        "SELECT count(), sumIf(conversion_value, currency = 'USD') FROM events WHERE is_conversion = 1 AND is_bot = 0"
+        "SELECT countIf(is_conversion = 1), sumIf(conversion_value, currency = 'USD') FROM events"
+        " WHERE (is_conversion = 1 OR is_adjustment = 1) AND is_bot = 0"
     )
     assert (found["conversions"], round(found["revenue"], 2)) == (int(conversions), round(float(revenue), 2))
     for place, model in enumerate(models):
