@@ -72,6 +72,9 @@ class JourneyExports:
         asked = _Asked(self._reader, spec, self._watermark_time())
         part = spec.conversions
         found = await asked.rows(currency.compile_currencies(part, has_adjustments=True))
+        if not found.rows and spec.conversion_types:
+            # A refund may have a type of its own, and belongs to a conversion of one that is asked for.
+            found = await asked.rows(currency.compile_currencies(spec.slice, has_adjustments=True))
         chosen, others = currency.choose_currency(part, found)
         asked.spec = replace(spec, slice=replace(spec.slice, currency=chosen))
         asked.other_revenue = tuple(others.items())

@@ -260,6 +260,13 @@ async def test_a_refund_of_a_conversion_of_before_has_its_journey_and_counts_for
     assert await counted(client, SPEC) == {("a",): (0, 0, -4_000_000)}
 
 
+async def test_a_refund_has_the_type_of_its_conversion(client: "Client") -> None:
+    insert(client, [sale("u", -5, "10", order="o"), sale("u", 8, "-4", type="refund", order="o", adjusts=True)])
+    journeys, _ = await walked(client, replace(SPEC, conversion_types=("sale",)))
+    assert journeys == [(-4_000_000, (), 0)]
+    assert (await walked(client, replace(SPEC, conversion_types=("refund",))))[0] == []
+
+
 async def test_what_is_too_much_is_refused_by_its_limit(client: "Client", monkeypatch: pytest.MonkeyPatch) -> None:
     insert(client, [act("u", 1, "a"), act("u", 2, "b"), sale("u", 5), act("v", 3, "c")])
     for name, most, told in (
@@ -310,7 +317,7 @@ rules = st.builds(
     st.sampled_from([1, 3, 1000]),
     st.sampled_from([1, 2, 100]),
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_clickhouse_and_python_find_the_same_journeys(
     client: "Client",
     done: list[Act],
