@@ -14,12 +14,14 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from ingress_gateway.bodies import BodyBrokenError, EncodingUnsupportedError, RequestTimeoutError, give_word
 from ingress_gateway.settings import GatewaySettings
-from svc_runtime.errors import InvalidArgumentError, TooLargeError, Violation
+from svc_runtime.errors import InvalidArgumentError, TooLargeError, TrellisError, UnavailableError, Violation
+from svc_runtime.logs import get_logger
 
 _PIECE = 256 * 1024
 _FRAMING = 64 * 1024
 """Bytes of a body around the file: a multipart's boundaries and headers."""
 _GZIP = b"\x1f\x8b"
+_log = get_logger(__name__)
 
 
 @contextlib.asynccontextmanager
@@ -43,9 +45,9 @@ async def spooled(request: web.BaseRequest, settings: GatewaySettings) -> AsyncI
         try:
             yield plain
         finally:
-            plain.close()
+            _close(plain)
     finally:
-        file.close()
+        _close(file)
 
 
 async def _receive(request: web.BaseRequest, settings: GatewaySettings, file: BinaryIO) -> None:
@@ -62,7 +64,7 @@ async def _receive(request: web.BaseRequest, settings: GatewaySettings, file: Bi
             received += len(piece)
             if received > limit:
                 raise TooLargeError(f"the file has more than {limit} bytes, the limit")
-            await asyncio.to_thread(file.write, piece)
+            await asyncio.to_thread(_write, file, piece)
     except TimeoutError:
         raise RequestTimeoutError(
             f"{received} bytes of the file came in {loop.time() - started:.0f} s; the slowest pace is"
@@ -109,10 +111,10 @@ def _unzipped(file: BinaryIO, directory: Path, limit: int) -> BinaryIO:
         with gzip.GzipFile(fileobj=file) as inside:
             _copy(inside, plain, limit)
     except (OSError, EOFError, zlib.error):
-        plain.close()
+        _close(plain)
         raise EncodingUnsupportedError("the file is not gzip, as its first bytes say") from None
-    except TooLargeError:
-        plain.close()
+    except TrellisError:
+        _close(plain)
         raise
     plain.seek(0)
     return plain
@@ -124,4 +126,20 @@ def _copy(inside: gzip.GzipFile, plain: BinaryIO, limit: int) -> None:
         size += len(piece)
         if size > limit:
             raise TooLargeError(f"the file unzips to more than {limit} bytes, the limit")
-        plain.write(piece)
+        _write(plain, piece)
+
+
+def _close(file: BinaryIO) -> None:
+    """Close a file, whatever the disk says to what is left of it in memory."""
+    with contextlib.suppress(OSError):
+        file.close()
+
+
+def _write(file: BinaryIO, piece: bytes) -> None:
+    """Write a piece as far as the system; raise UnavailableError where the disk does not take it."""
+    try:
+        file.write(piece)
+        file.flush()
+    except OSError as error:
+        _log.warning("an upload does not fit on the disk", error=repr(error))
+        raise UnavailableError("the gateway's disk does not take the file now", retry_after_seconds=30.0) from None

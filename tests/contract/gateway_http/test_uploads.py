@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -205,6 +206,19 @@ async def test_limits_are_told(own_worker: Worker) -> None:
     bomb = await send(own_worker, gzip.compress(b"click_id\n" + b"a" * 100_000))
     assert (bomb.status, json.loads(bomb.body)["detail"]) == (413, "the file unzips to more than 2048 bytes, the limit")
     assert not await own_worker.events()
+
+
+@pytest.mark.parametrize("body", [FILE, gzip.compress(FILE)], ids=["plain", "gzip"])
+async def test_a_full_disk_is_told_and_no_fault_of_the_file(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: bytes
+) -> None:
+    files = [Path("/dev/full")] if body is FILE else [tmp_path / "first", Path("/dev/full")]
+    opened = iter(files)
+    monkeypatch.setattr("ingress_gateway.uploads.spool._temporary", lambda _: next(opened).open("w+b"))
+    response = await send(worker, body)
+    assert (response.status, json.loads(response.body)["reason"]) == (503, "UNAVAILABLE")
+    assert response.header("Retry-After") == "30"
+    assert not await worker.events()
 
 
 async def test_what_is_not_gzip_as_it_says_is_refused(worker: Worker) -> None:
