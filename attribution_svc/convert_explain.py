@@ -54,6 +54,8 @@ def explanation_to_pb(answer: ExplainedConversion) -> pb.ExplainConversionRespon
         nobody_micros=answer.explanation.nobody_micros,
         settings_version=answer.settings_version,
         has_earlier=answer.found.has_earlier,
+        adjustment_count=answer.found.adjustment_count,
+        adjustment_micros=answer.found.adjustment_micros,
         watermark_time=timestamp_of(answer.found.watermark_time),
         dimension=answer.dimension,
     )

@@ -57,6 +57,14 @@ class ConversionCandidates:
     """In the order of time."""
     has_earlier: bool
     watermark_time: datetime | None
+    adjustment_count: int = 0
+    """Refunds and their like that changed its value later."""
+    adjustment_micros: int = 0
+
+    @property
+    def micros(self) -> int:
+        """What is split."""
+        return self.conversion.value_micros + self.adjustment_micros
 
 
 class CandidateSource(Protocol):
@@ -120,7 +128,7 @@ class Explanation:
 def explained(found: ConversionCandidates, model: AskedModel, rule: Rule, lookback: Lookback) -> Explanation:
     """Credit a conversion by ``rule``, the model's own or what it learned, and say how."""
     converted = found.conversion
-    conversion = Conversion(converted.event_id, converted.time_ms, converted.value_micros, "", converted.session_id)
+    conversion = Conversion(converted.event_id, converted.time_ms, found.micros, "", converted.session_id)
     touches = [_touch(event, place) for place, event in enumerate(found.events)]
     verdicts = [
         _verdict(event, touch, converted, conversion, lookback)
@@ -134,7 +142,7 @@ def explained(found: ConversionCandidates, model: AskedModel, rule: Rule, lookba
     journey = journey_of(conversion, [touches[place] for place in inside], lookback)
     weights = dict(zip(inside, rule.weights(journey), strict=True))
     total = sum(weights.values())
-    steps = _steps(converted.value_micros, list(weights.values()), model)
+    steps = _steps(found.micros, list(weights.values()), model)
     by_place = dict(zip(inside, steps, strict=True))
     nothing = Step(0, 0, 0)
     return Explanation(
@@ -154,7 +162,7 @@ def explained(found: ConversionCandidates, model: AskedModel, rule: Rule, lookba
             for place, (event, verdict) in enumerate(zip(found.events, verdicts, strict=True))
         ),
         total,
-        0 if total else converted.value_micros,
+        0 if total else found.micros,
     )
 
 

@@ -62,6 +62,8 @@ class JourneyStream:
             tuple(_event(event) for event in found.candidates),
             found.has_earlier,
             found.watermark_time.ToDatetime(UTC) if found.HasField("watermark_time") else None,
+            found.adjustment_count,
+            found.adjustment_micros,
         )
 
 

@@ -45,6 +45,7 @@ class CandidateEvent:
     """The click that it goes back to; empty for none."""
     enrichment_version: int
     mapping_versions: tuple[str, ...]
+    order_id: str
 
     @property
     def is_touch(self) -> bool:
@@ -86,6 +87,26 @@ LIMIT {MOST_AFTER}
     return Statement(sql, _around(organization_id, conversion, dimension) | until)
 
 
+def compile_adjustments(organization_id: str, conversion: CandidateEvent) -> Statement:
+    """Compile to one row: what was added to the order later, how often, and its first conversion."""
+    adjusts = "is_adjustment = 1 AND currency = {currency:String}"
+    sql = f"""
+SELECT toInt64(sumIf(toDecimal128(ifNull(value, 0), 6), {adjusts}) * 1000000), countIf({adjusts}),
+    toString(argMinIf(event_id, (event_time, {EVENT_ORDER}), is_conversion = 1))
+FROM events PREWHERE organization_id = {{{ORGANIZATION}:String}}
+WHERE user_id = {{user_id:String}} AND order_id = {{order_id:String}}
+"""  # noqa: S608 - our own text: what a caller says is a parameter
+    return Statement(
+        sql,
+        {
+            ORGANIZATION: organization_id,
+            "user_id": conversion.user_id,
+            "order_id": conversion.order_id,
+            "currency": conversion.currency,
+        },
+    )
+
+
 _AT = "fromUnixTimestamp64Milli({at_ms:Int64}, 'UTC')"
 
 
@@ -93,7 +114,7 @@ def _select(dimension: Dimension) -> str:
     return f"""
 SELECT toString(event_id), {MILLISECOND}, event_type, user_id, session_id, source, medium, channel, campaign_id,
     campaign_version, {dimension.expression}, is_conversion, conversion_event, conversion_status, value, currency,
-    is_bot, toString(touch_event_id), enrichment_version, mapping_versions
+    is_bot, toString(touch_event_id), enrichment_version, mapping_versions, order_id
 FROM events PREWHERE organization_id = {{{ORGANIZATION}:String}}"""  # noqa: S608 - our own text: values are parameters
 
 
@@ -119,8 +140,9 @@ def events_of(rows: Rows) -> list[CandidateEvent]:
 
 
 def _event(row: Sequence[Any]) -> CandidateEvent:
-    event_id, at_ms, *middle, is_conversion, kind, status, value, currency, is_bot, touch_id, enrichment, mappings = row
+    event_id, at_ms, *middle = row[:11]
     event_type, user_id, session_id, source, medium, channel, campaign_id, campaign_version, dimension_value = middle
+    is_conversion, kind, status, value, currency, is_bot, touch_id, enrichment, mappings, order_id = row[11:]
     return CandidateEvent(
         event_id=event_id,
         event_time=datetime.fromtimestamp(at_ms / 1000, UTC),
@@ -142,4 +164,5 @@ def _event(row: Sequence[Any]) -> CandidateEvent:
         touch_event_id="" if touch_id == _NIL else touch_id,
         enrichment_version=enrichment,
         mapping_versions=tuple(mappings),
+        order_id=order_id,
     )

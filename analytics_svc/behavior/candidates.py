@@ -8,6 +8,7 @@ from datetime import datetime
 from analytics_svc.behavior.candidate import (
     MOST_BEFORE,
     CandidateEvent,
+    compile_adjustments,
     compile_after,
     compile_before,
     compile_event,
@@ -29,6 +30,9 @@ class Candidates:
     """In the order of time, then of their ids."""
     has_earlier: bool
     """There are more before it."""
+    adjustment_count: int
+    """Of what was added or taken back later."""
+    adjustment_micros: int
     watermark_time: datetime | None
 
 
@@ -56,7 +60,16 @@ class ConversionCandidates:
         if linked_id and all(event.event_id != linked_id for event in events):
             linked = await self._event(organization_id, linked_id, dimension)
             events = sorted([*events, *([linked] if linked else [])], key=lambda each: (each.event_time, each.event_id))
-        return Candidates(conversion, events, len(before) > MOST_BEFORE, watermark_time)
+        count, micros = await self._adjustments(organization_id, conversion)
+        return Candidates(conversion, events, len(before) > MOST_BEFORE, count, micros, watermark_time)
+
+    async def _adjustments(self, organization_id: str, conversion: CandidateEvent) -> tuple[int, int]:
+        """Return what changed the conversion's value; of several with one order, the first has it."""
+        if not (conversion.is_conversion and conversion.user_id and conversion.order_id):
+            return 0, 0
+        found = await self._reader.rows(compile_adjustments(organization_id, conversion))
+        micros, count, first_id = found.rows[0]
+        return (count, micros) if first_id == conversion.event_id else (0, 0)
 
     async def _event(self, organization_id: str, event_id: str, dimension: Dimension) -> CandidateEvent | None:
         if not _UUID.fullmatch(event_id):

@@ -83,6 +83,8 @@ def candidates_to_pb(candidates: Candidates) -> pb.GetConversionCandidatesRespon
         conversion=_event_to_pb(candidates.conversion),
         candidates=[_event_to_pb(event) for event in candidates.events],
         has_earlier=candidates.has_earlier,
+        adjustment_count=candidates.adjustment_count,
+        adjustment_micros=candidates.adjustment_micros,
         watermark_time=timestamp_of(candidates.watermark_time),
     )
 

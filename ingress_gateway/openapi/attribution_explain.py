@@ -69,6 +69,13 @@ SCHEMAS: Json = {
                     "is_counted": {**FLAG, "description": "False: no report credits it; this is what it would be."},
                 },
             ),
+            "adjustments": record(
+                "Refunds and their like that changed the conversion's value later.",
+                {
+                    "count": number("How many."),
+                    "value": {**_NUMBER, "description": "What they come to: the value and this are what is split."},
+                },
+            ),
             "model": record(
                 "The model as it was applied.",
                 {
@@ -118,6 +125,7 @@ _EXAMPLE: Json = {
         "currency": "USD",
         "is_counted": True,
     },
+    "adjustments": {"count": 0, "value": 0.0},
     "model": {"model": "linear", "parameters": {}, "title": "Linear"},
     "lookback": {"type": "purchase", "days": 30.0, "same_session": False},
     "group_by": "channel",

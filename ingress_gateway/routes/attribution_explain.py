@@ -48,6 +48,7 @@ def _view(answer: pb.ExplainConversionResponse) -> dict[str, Any]:
     has_watermark = answer.HasField("watermark_time")
     return {
         "conversion": {**_event(answer.conversion), "is_counted": answer.is_counted},
+        "adjustments": {"count": answer.adjustment_count, "value": amount(answer.adjustment_micros)},
         "model": {**choice_view(answer.model.choice), "title": answer.model.title},
         "lookback": lookback_view(answer.lookback),
         "group_by": answer.dimension,

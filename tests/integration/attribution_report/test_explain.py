@@ -96,6 +96,30 @@ async def test_a_conversion_that_does_not_count_is_explained_and_says_so(asked: 
     assert [each.value_micros for each in answer.candidates] == [10_000_000]
 
 
+async def test_what_a_refund_leaves_is_what_is_split(asked: Asked, client: "Client") -> None:
+    refunds = {"is_conversion": 0, "is_adjustment": 1, "order_id": "o"}
+    rows = [
+        row("u", 1, "a"),
+        row("u", 2, "b"),
+        sold(20) | refunds | {"value": "-4"},
+        sold(30) | refunds | {"value": "-1"},
+        sold(31) | refunds | {"value": "-1", "currency": "USD"},
+        sold(10, order_id="o"),
+        sold(9, order_id="o"),
+    ]
+    *_, second, first = insert_events(client, rows, counts=False)
+    answer = await explain(asked, first, model=pb.ModelChoice(model="linear"))
+    assert (answer.conversion.value_micros, answer.adjustment_count, answer.adjustment_micros) == (
+        10_000_000,
+        2,
+        -5_000_000,
+    )
+    touches = [each for each in answer.candidates if each.verdict == pb.CANDIDATE_VERDICT_IN]
+    assert [each.value_micros for each in touches] == [2_500_000, 2_500_000]
+    answer = await explain(asked, second, model=pb.ModelChoice(model="linear"))
+    assert (answer.adjustment_count, answer.adjustment_micros) == (0, 0)
+
+
 async def test_a_conversion_of_nobody_known_is_nobodys(asked: Asked, client: "Client") -> None:
     (converted,) = insert_events(client, [sold(9) | {"user_id": ""}], counts=False)
     answer = await explain(asked, converted)

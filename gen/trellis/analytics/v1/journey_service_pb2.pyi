@@ -399,8 +399,14 @@ class GetConversionCandidatesResponse(_message.Message):
     CANDIDATES_FIELD_NUMBER: _builtins.int
     HAS_EARLIER_FIELD_NUMBER: _builtins.int
     WATERMARK_TIME_FIELD_NUMBER: _builtins.int
+    ADJUSTMENT_COUNT_FIELD_NUMBER: _builtins.int
+    ADJUSTMENT_MICROS_FIELD_NUMBER: _builtins.int
     has_earlier: _builtins.bool
     """True: the visitor has more events before the conversion than these."""
+    adjustment_count: _builtins.int
+    """Refunds and their like that changed the conversion's value later: all of its order, if it is the order's first."""
+    adjustment_micros: _builtins.int
+    """What they come to, in millionths."""
     @_builtins.property
     def conversion(self) -> Global___CandidateEvent:
         """The conversion."""
@@ -422,10 +428,12 @@ class GetConversionCandidatesResponse(_message.Message):
         candidates: _abc.Iterable[Global___CandidateEvent] | None = ...,
         has_earlier: _builtins.bool = ...,
         watermark_time: _timestamp_pb2.Timestamp | None = ...,
+        adjustment_count: _builtins.int = ...,
+        adjustment_micros: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["conversion", b"conversion", "watermark_time", b"watermark_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "conversion", b"conversion", "has_earlier", b"has_earlier", "watermark_time", b"watermark_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustment_count", b"adjustment_count", "adjustment_micros", b"adjustment_micros", "candidates", b"candidates", "conversion", b"conversion", "has_earlier", b"has_earlier", "watermark_time", b"watermark_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -761,6 +761,8 @@ class ExplainConversionResponse(_message.Message):
     HAS_EARLIER_FIELD_NUMBER: _builtins.int
     WATERMARK_TIME_FIELD_NUMBER: _builtins.int
     DIMENSION_FIELD_NUMBER: _builtins.int
+    ADJUSTMENT_COUNT_FIELD_NUMBER: _builtins.int
+    ADJUSTMENT_MICROS_FIELD_NUMBER: _builtins.int
     is_counted: _builtins.bool
     """False: it does not count (a test, rejected, a duplicate), so no report credits it; this is what it would be."""
     weight_sum: _builtins.int
@@ -773,6 +775,10 @@ class ExplainConversionResponse(_message.Message):
     """True: the visitor has more events before the conversion than are looked at here."""
     dimension: _builtins.str
     """The dimension."""
+    adjustment_count: _builtins.int
+    """Refunds and their like that changed the conversion's value later."""
+    adjustment_micros: _builtins.int
+    """What they come to, in millionths: the conversion's value and this are what is split."""
     @_builtins.property
     def conversion(self) -> Global___ExplainedEvent:
         """The conversion."""
@@ -807,10 +813,12 @@ class ExplainConversionResponse(_message.Message):
         has_earlier: _builtins.bool = ...,
         watermark_time: _timestamp_pb2.Timestamp | None = ...,
         dimension: _builtins.str = ...,
+        adjustment_count: _builtins.int = ...,
+        adjustment_micros: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["conversion", b"conversion", "lookback", b"lookback", "model", b"model", "watermark_time", b"watermark_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "conversion", b"conversion", "dimension", b"dimension", "has_earlier", b"has_earlier", "is_counted", b"is_counted", "lookback", b"lookback", "model", b"model", "nobody_micros", b"nobody_micros", "settings_version", b"settings_version", "watermark_time", b"watermark_time", "weight_sum", b"weight_sum"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustment_count", b"adjustment_count", "adjustment_micros", b"adjustment_micros", "candidates", b"candidates", "conversion", b"conversion", "dimension", b"dimension", "has_earlier", b"has_earlier", "is_counted", b"is_counted", "lookback", b"lookback", "model", b"model", "nobody_micros", b"nobody_micros", "settings_version", b"settings_version", "watermark_time", b"watermark_time", "weight_sum", b"weight_sum"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
