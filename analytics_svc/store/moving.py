@@ -210,9 +210,10 @@ def _count(client: "Client", organization_id: str, new: Mapping[str, str]) -> No
     before = f"(SELECT * FROM {_ROWS} WHERE {where})"  # noqa: S608 - our own text
     # The condition stands inside: outside, a column's name would mean the new value.
     after = f"(SELECT * REPLACE ({', '.join(f'new_{name} AS {name}' for name in counted)}) FROM {before})"  # noqa: S608 - our own text
-    rollups.move(client, before, after)
-    if "campaign_id" not in counted:
+    if counted != ["campaign_id"]:
+        rollups.move(client, before, after)
         return
+    rollups.move_campaigns(client, before)
     rollups.add_campaigns(client, after)
     losers, days = client.query(
         f"SELECT groupUniqArray(toString(campaign_id)), groupUniqArray(toDate(event_time, 'UTC')) FROM {before}"  # noqa: S608 - our own text
