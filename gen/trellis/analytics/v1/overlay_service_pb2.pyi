@@ -247,7 +247,9 @@ class PreviewClaimResponse(_message.Message):
     conversion_count: _builtins.int
     """Conversions that count among them."""
     missing_field_count: _builtins.int
-    """Of `event_count`, those that match only because a field that a rule asks for is missing."""
+    """Of `event_count`, those that would match no rule if every condition on a field that is missing or empty were unknown:
+    `source not_equals x` holds where there is no source.
+    """
     kept_by_others_count: _builtins.int
     """Events that the claim's rules match but the policy leaves to the campaigns that have them."""
     @_builtins.property
@@ -785,7 +787,7 @@ class Verdict(_message.Message):
     """`lead`, `sale`, `rejected`… as the organisation's vocabulary has it; empty: nobody said."""
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was received."""
+        """When it was received, to the millisecond: the event is looked for there."""
 
     def __init__(
         self,
