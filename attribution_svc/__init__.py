@@ -1,1 +1,1 @@
-"""attribution_svc: campaigns and what gateways route by. Rules, conversions and attribution models are to join them."""
+"""attribution_svc: campaigns and what gateways route by, conversions, webhooks, and attribution models."""

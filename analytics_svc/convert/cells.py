@@ -1,13 +1,12 @@
 """Cells of reports, between the contract and ours."""
 
-from collections.abc import Mapping
 from datetime import datetime
 
 from analytics_svc.cell import Cell, CellEvent, CellSpec, step_of
 from analytics_svc.convert.reports import GRANULARITIES, info_to_pb, value_to_pb
 from analytics_svc.convert.slices import instant_from_pb, slice_from_pb
 from analytics_svc.dimension import dimension_of
-from analytics_svc.metric import METRICS, Metric, measures_of
+from analytics_svc.metric import METRICS, measures_of
 from analytics_svc.query import MOST_DIMENSIONS
 from analytics_svc.slice import DimensionFilter
 from svc_runtime.errors import InvalidArgumentError, Violation
@@ -16,16 +15,15 @@ from trellis.analytics.v1 import explain_service_pb2 as pb
 from trellis.analytics.v1 import report_pb2
 
 _MICROS = 1_000_000
-_KNOWN: Mapping[str, Metric] = METRICS
 
 
 def cell_from_pb(request: pb.ExplainCellRequest, *, organization_id: str, now: datetime) -> CellSpec:
     """Read which cell. Raise InvalidArgumentError that names everything that is wrong."""
     violations: list[Violation] = []
     part = slice_from_pb(request.slice, organization_id=organization_id, now=now, violations=violations)
-    metric = _KNOWN.get(request.metric)
+    metric = METRICS.get(request.metric)
     if metric is None:
-        violations.append(Violation("metric", f"{request.metric[:60]!r} is no metric; there are {', '.join(_KNOWN)}"))
+        violations.append(Violation("metric", f"{request.metric[:60]!r} is no metric; there are {', '.join(METRICS)}"))
     row = _row_from_pb(request, violations)
     granularity = GRANULARITIES.get(request.granularity)
     if (granularity is None) == request.HasField("step_time"):

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AttributionServiceStub:
-    """AttributionService owns campaigns. Rules, conversions and attribution models are to join it.
+    """AttributionService owns campaigns, their versions and rules, and what gateways route by.
     """
 
     def __init__(self, channel):
@@ -93,7 +93,7 @@ class AttributionServiceStub:
 
 
 class AttributionServiceServicer:
-    """AttributionService owns campaigns. Rules, conversions and attribution models are to join it.
+    """AttributionService owns campaigns, their versions and rules, and what gateways route by.
     """
 
     def CreateCampaign(self, request, context):
@@ -250,7 +250,7 @@ def add_AttributionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AttributionService:
-    """AttributionService owns campaigns. Rules, conversions and attribution models are to join it.
+    """AttributionService owns campaigns, their versions and rules, and what gateways route by.
     """
 
     @staticmethod

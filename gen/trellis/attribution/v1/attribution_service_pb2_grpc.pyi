@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AttributionServiceStub:
-    """AttributionService owns campaigns. Rules, conversions and attribution models are to join it."""
+    """AttributionService owns campaigns, their versions and rules, and what gateways route by."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -76,7 +76,7 @@ class AttributionServiceStub:
 
 @_typing.type_check_only
 class AttributionServiceAsyncStub(AttributionServiceStub):
-    """AttributionService owns campaigns. Rules, conversions and attribution models are to join it."""
+    """AttributionService owns campaigns, their versions and rules, and what gateways route by."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateCampaign: _aio.UnaryUnaryMultiCallable[_attribution_service_pb2.CreateCampaignRequest, _attribution_service_pb2.CreateCampaignResponse]  # type: ignore[assignment]
@@ -121,7 +121,7 @@ class AttributionServiceAsyncStub(AttributionServiceStub):
     """
 
 class AttributionServiceServicer(metaclass=_abc_1.ABCMeta):
-    """AttributionService owns campaigns. Rules, conversions and attribution models are to join it."""
+    """AttributionService owns campaigns, their versions and rules, and what gateways route by."""
 
     @_abc_1.abstractmethod
     def CreateCampaign(
