@@ -81,6 +81,8 @@ class ClaimRegistry:
         Raise NotFoundError, FailedPreconditionError, UnavailableError.
         """
         async with self._one_at_a_time:
+            # Before anything else: a version that is being applied is not activated yet, and is no missing one.
+            await self._operations.check_free(organization_id)
             if not await self._store.was_activated(organization_id, campaign_id, version or None):
                 raise no_such_claim(campaign_id, version)
             _log.info("another version of a claim holds", campaign_id=campaign_id, version=version)

@@ -15,6 +15,7 @@ from svc_runtime.clock import Clock
 from svc_runtime.errors import FailedPreconditionError, NotFoundError, TrellisError, UnavailableError
 from svc_runtime.logs import get_logger
 from svc_runtime.paging import PageTokens, check_page_size
+from svc_runtime.tasks import uninterrupted
 
 WATCH_SECONDS = 0.5
 """Watchers hear at most this often."""
@@ -74,8 +75,7 @@ class Operations:
         async with self._one_at_a_time:
             if (other := await self._other(organization_id)) is not None:
                 raise FailedPreconditionError(f"operation {other.operation_id} changes the reading; wait, or cancel it")
-            await self._store.put(operation)
-        self._tell_lanes()
+            await self._begin(operation)
         return operation
 
     async def check_free(self, organization_id: str) -> None:
@@ -101,8 +101,8 @@ class Operations:
         )
         async with self._one_at_a_time:
             await self.check_free(change.organization_id)
-            await self._store.put(operation)
             try:
+                await uninterrupted(self._store.put(operation))
                 await activate()
             except BaseException:
                 # Whether it holds by now is not known: what is there is made to agree with whatever does.
@@ -132,8 +132,7 @@ class Operations:
         )
         async with self._one_at_a_time:
             await self.check_free(organization_id)
-            await self._store.put(operation)
-        self._tell_lanes()
+            await self._begin(operation)
         return operation
 
     async def last_of_claim(self, organization_id: str, campaign_id: str, version: int) -> Operation | None:
@@ -222,6 +221,13 @@ class Operations:
         """Return the operation that changes the reading, or will next; empty: none. Raise UnavailableError."""
         waiting = await self._store.open()
         return waiting[0].operation_id if waiting else ""
+
+    async def _begin(self, operation: Operation) -> None:
+        """Write an operation down and let it be done, also where who asked for it leaves meanwhile."""
+        try:
+            await uninterrupted(self._store.put(operation))
+        finally:
+            self._tell_lanes()
 
     def _new(self, kind: Kind, organization_id: str, actor: str) -> Operation:
         now = self._clock.now()

@@ -1,7 +1,10 @@
 """A campaign over traffic that nobody had: previewed, applied, undone, redone, and routing by its rules afterwards."""
 
 import json
+import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -109,9 +112,9 @@ def wave(up: Up, name: str) -> dict[str, int]:
     return {path.partition("&n=")[2]: follow(up.url, path, referer) for path, referer in paths}
 
 
-def claimed(api: Api, name: str) -> set[str]:
-    """Return the numbers of a wave's clicks that the campaign has."""
-    found = api.sql(f"SELECT params['n'] FROM events WHERE params['wave'] = '{name}' AND campaign_id = '{_CAMPAIGN}'")
+def claimed(api: Api, name: str, campaign_id: str = _CAMPAIGN) -> set[str]:
+    """Return the numbers of a wave's clicks that a campaign has."""
+    found = api.sql(f"SELECT params['n'] FROM events WHERE params['wave'] = '{name}' AND campaign_id = '{campaign_id}'")
     return {row[0] for row in found}
 
 
@@ -190,3 +193,58 @@ def test_an_empty_range_is_a_plain_zero(up: Up, truth: dict[str, Any]) -> None:
     empty = wanted(truth, campaign_id="empty", time_range={"start": "2024-03-01", "end": "2024-06-01"}, dry_run=True)
     answer = api.ok("/campaigns", empty)
     assert (answer["event_count"], answer["days"], answer["revenue"]) == (0, [], [])
+
+
+def test_a_kill_of_attribution_svc_in_the_middle_of_an_apply_loses_and_doubles_nothing(
+    up: Up, truth: dict[str, Any]
+) -> None:
+    api = Api(up.url)
+    before = claimed(api, "before")
+    assert before, "the campaign of the tests before has them"
+    undone(api, _CAMPAIGN)
+    kept = 0
+    for number, delay in enumerate((0.0, 0.01, 0.03, 0.1)):
+        campaign_id = f"killed_{number}"
+        answers: list[int] = []
+        body = wanted(truth, campaign_id=campaign_id)
+        asking = threading.Thread(target=lambda body=body, to=answers: to.append(api.call("/campaigns", body).status))
+        asking.start()
+        time.sleep(delay)
+        os.kill(up.children()["attribution_svc"], signal.SIGKILL)
+        asking.join()
+        up.wait_for("attribution_svc: ready")
+        until(lambda found=campaign_id: api.call(f"/campaigns/{found}").status in (200, 404))
+        if api.call(f"/campaigns/{campaign_id}").status == 404:
+            # It was killed before anything was kept: the client was told so, and history knows nothing of it.
+            assert answers != [201]
+            assert claimed(api, "before", campaign_id) == set()
+            continue
+        kept += 1
+        taken(api, campaign_id)
+        assert claimed(api, "before", campaign_id) == before
+        campaign = api.ok(f"/campaigns/{campaign_id}")
+        assert (campaign["version"], campaign["claim"]["version"]) == (1, 1)
+        undone(api, campaign_id)
+        assert claimed(api, "before", campaign_id) == set()
+    assert kept, "no kill came after the campaign was kept: nothing was tested"
+
+
+def test_what_is_undone_while_it_is_being_applied_is_undone(up: Up, truth: dict[str, Any]) -> None:
+    api = Api(up.url)
+    for number in range(3):
+        campaign_id = f"hasty_{number}"
+        assert api.call("/campaigns", wanted(truth, campaign_id=campaign_id)).status == 201
+        undone(api, campaign_id)
+        assert claimed(api, "before", campaign_id) == set()
+
+
+def taken(api: Api, campaign_id: str) -> None:
+    """Wait until history is as a campaign says."""
+    until(lambda: api.ok(f"/campaigns/{campaign_id}")["claim"]["state"] == "taken", seconds=60)
+    settled(api, api.ok(f"/campaigns/{campaign_id}"))
+
+
+def undone(api: Api, campaign_id: str) -> None:
+    """Take a campaign's claim back."""
+    api.ok(f"/campaigns/{campaign_id}/versions/0:activate", {})
+    taken(api, campaign_id)

@@ -181,8 +181,39 @@ async def test_only_one_operation_of_an_organisation_is_open(world: World) -> No
     await world.apply(1)
     with pytest.raises(FailedPreconditionError):
         await world.apply(2)
-    with pytest.raises(NotFoundError):
-        await world.registry.activate(CAMPAIGN, 1, organization_id=ACME, actor="")
+    for version in (0, 1):
+        # Not missing: who undoes what is being applied has to wait, and must not believe that there is nothing to undo.
+        with pytest.raises(FailedPreconditionError):
+            await world.registry.activate(CAMPAIGN, version, organization_id=ACME, actor="")
+
+
+async def test_a_version_that_was_never_applied_cannot_hold(world: World) -> None:
+    for version in (0, 1):
+        with pytest.raises(NotFoundError):
+            await world.registry.activate(CAMPAIGN, version, organization_id=ACME, actor="")
+
+
+async def test_an_operation_is_done_though_who_asked_for_it_left_while_it_was_written(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put, is_writing = world.kept.put, asyncio.Event()
+
+    async def slowly(operation: Operation) -> None:
+        is_writing.set()
+        await asyncio.sleep(0.05)
+        await put(operation)
+
+    async with world.at_work():
+        await asyncio.sleep(0)
+        monkeypatch.setattr(world.kept, "put", slowly)
+        asking = asyncio.create_task(world.apply(1))
+        await is_writing.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        monkeypatch.undo()
+        (operation,) = world.kept.operations.values()
+        assert (await world.over(operation)).state is State.SUCCEEDED
 
 
 async def test_cancelled_before_it_holds_nothing_was_ever_there(world: World) -> None:
