@@ -2,8 +2,7 @@
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from analytics_svc.identity.end import Edge, End, EndHasher, EndKind, edges_of
 from analytics_svc.projection import row_binary as rb
@@ -40,8 +39,7 @@ GROUP BY organization_id, visitor, converts, event, day, order_id, clicks, given
 _uint16 = struct.Struct("<H").pack
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
+class _Named(NamedTuple):
     """What events of one visitor and day, or one event, name."""
 
     organization_id: str
