@@ -88,6 +88,7 @@ class ClickHouseMonthMaker:
         self._tables = _Tables(name)
         self._scope = Scope(date(1970, 1, 1))
         self._begin_ms = 0
+        self._settled_block = 0
 
     async def begin(self, scope: Scope) -> None:
         """See ``MonthMaker.begin``."""
@@ -111,6 +112,8 @@ class ClickHouseMonthMaker:
         cuts = await self._retention()
 
         def work(client: "Client") -> None:
+            # What comes later into earlier months is not looked at by settling.
+            self._settled_block = int(client.query("SELECT max(_block_number) FROM events").result_rows[0][0])
             settle.settle_month(client, self._tables.own, self._tables.settled, self._scope)
             drop_expired(client, self._tables.settled, cuts)
             rollups.add(client, self._tables.settled, prefix=self._tables.prefix)
@@ -182,7 +185,7 @@ class ClickHouseMonthMaker:
             replace_month(client, rollup, f"{tables.prefix}{rollup}", scope)
         replace_month(client, edges.TABLE, tables.edges, scope)
         close_intent(client, intent)
-        settle.reconcile_month(client, tables.settled, scope, to_come=to_come)
+        settle.reconcile_month(client, tables.settled, scope, to_come=to_come, since_block=self._settled_block)
         tables.drop(client)
         return count
 

@@ -154,11 +154,14 @@ def settle_late(client: "Client", late: str, settled: str, scope: Scope) -> tupl
     return sorted({*organizations, *changed.organization_ids}), sorted({*days, *changed.days})
 
 
-def reconcile_month(client: "Client", settled: str, scope: Scope, *, to_come: Collection[date] = ()) -> None:
+def reconcile_month(
+    client: "Client", settled: str, scope: Scope, *, to_come: Collection[date] = (), since_block: int = 0
+) -> None:
     """Change, in other months, what a month that took its place just now says otherwise, and count it anew.
 
     That is: conversions that go back, or went back, to its clicks, sessions that go on in the next month, and its own
-    conversions that may go back to later clicks. Months ``to_come`` are left: they will be settled as a whole. After
+    conversions that may go back to later clicks. Months ``to_come`` are left: they will be settled as a whole. And in
+    itself, what earlier months say that came with blocks after ``since_block``, while it was made. After
     ``settle_month``, whose tables it drops.
     """
     settling = _month_settling(client, "", settled, scope)
@@ -169,17 +172,25 @@ def reconcile_month(client: "Client", settled: str, scope: Scope, *, to_come: Co
         "start_ms": _ms(start),
         "end_ms": _ms(end),
         "to_come": [month.year * 100 + month.month for month in to_come],
+        "since_block": since_block,
     }
     within = f"(event_time >= {_time('start_ms')} AND event_time < {_time('end_ms')})"
-    later = (
-        f"SELECT key FROM click_keys WHERE event_time >= {_time('end_ms')}"  # noqa: S608 - our own text
-        " AND NOT has({to_come:Array(UInt32)}, toYYYYMM(event_time)) AND key IN ("
+    came = (
+        f"SELECT event_time FROM events WHERE {own}event_time < {_time('start_ms')} AND event_type = 'click'"  # noqa: S608 - our own text
+        " AND _block_number > {since_block:UInt64}"
+    )
+    others = (
+        "SELECT key FROM click_keys WHERE"  # noqa: S608 - our own text
+        f" ((event_time >= {_time('end_ms')} AND NOT has({{to_come:Array(UInt32)}}, toYYYYMM(event_time)))"
+        f" OR (event_time < {_time('start_ms')} AND event_time IN ({came}))) AND key IN ("
         f"SELECT arrayJoin({links.REFERENCE_KEYS}) FROM events WHERE {own}{within} AND {CONVERSION})"
     )
     where = (
         f"{own}NOT has({{to_come:Array(UInt32)}}, toYYYYMM(event_time)) AND if({within},"  # noqa: S608 - our own text
-        # Of this month: what refers to clicks of later ones, which were not looked at.
-        f" {CONVERSION} AND arrayExists(key -> key IN ({later}), {links.REFERENCE_KEYS}),"
+        # Of this month: what refers to clicks of later ones, which were not looked at, or to such as came meanwhile,
+        # and what may go on with sessions before it.
+        f" ({CONVERSION} AND arrayExists(key -> key IN ({others}), {links.REFERENCE_KEYS}))"
+        f" OR event_time <= {_time('start_ms')} + INTERVAL 30 MINUTE,"
         # Of others: what refers, or is linked, to clicks of this one, and what may go on with its sessions.
         f" ({CONVERSION} AND event_time IN (SELECT event_time FROM {settling.far_table}))"
         f" OR ifNull(touch_time >= {_time('start_ms')} AND touch_time < {_time('end_ms')}, 0)"

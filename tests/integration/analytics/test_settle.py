@@ -2,13 +2,15 @@
 
 import random
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
 
+from analytics_svc.operation import Scope
 from analytics_svc.store import rollups, settle
+from analytics_svc.store.partitions import make_like, replace_month
 from tests.integration.analytics.settled_reference import settled
 from tests.integration.analytics.settling_cases import (
     SEEN,
@@ -221,3 +223,28 @@ def test_a_row_that_is_settled_otherwise_is_noticed(client: "Client") -> None:
     client.command("UPDATE events SET session_id = 'sother' WHERE user_id = 'u1'")
     with pytest.raises(AssertionError):
         check(client, rows)
+
+
+@pytest.mark.parametrize("late", ["click", "visit"])
+def test_what_comes_into_an_earlier_month_while_a_month_is_made_is_in_it(client: "Client", late: str) -> None:
+    """The feed goes on: a page between the settling of a month and the moment in which it takes its place."""
+    march = datetime(2026, 3, 1, tzinfo=UTC)
+    sale = plain(event_time=march + 2 * MINUTE, route="postback", conversion_event="sale", references=["k1"])
+    visit = plain(event_time=march + MINUTE, user_id="u1")
+    take_in(client, [sale, visit])
+    scope = Scope(date(2026, 3, 1))
+    for table in ("own", "made"):
+        make_like(client, table, "events")
+    stage(client, [sale, visit])
+    client.command("INSERT INTO own SELECT * FROM staged")
+    ((mark,),) = client.query("SELECT max(_block_number) FROM events").result_rows
+    settle.settle_month(client, "own", "made", scope)
+    kinds = {
+        "click": plain(event_time=march - timedelta(days=3), event_type="click", click_id="k1", source="there"),
+        "visit": plain(event_time=march - MINUTE, user_id="u1"),
+    }
+    take_in(client, [kinds[late]])
+    replace_month(client, "events", "made", scope)
+    settle.reconcile_month(client, "made", scope, since_block=mark)
+    rollups.recount(client, ["org_a"], {row["event_time"].date() for row in (sale, visit, kinds[late])})
+    check(client, [sale, visit, kinds[late]])
