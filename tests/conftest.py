@@ -5,9 +5,14 @@ import socket
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+import hypothesis
 import pytest
 
 from svc_runtime import mesh_token
+
+# An example takes the time that the machine takes: a busy one is no defect.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 # A token that a module makes while tests are collected must still be good when their turn comes, minutes later.
 mesh_token.LIFETIME_SECONDS = 24 * 3600

@@ -281,11 +281,13 @@ async def test_whoever_is_killed_at_any_step_goes_on_without_loss_or_repeat(
     fake.heartbeat_seconds = 0
     fake.put(60)
     fake.put(60, journal_id="b" * 32)
+    async with ClickHouseReadingStore.open(dsn):
+        pass  # migrated: what is counted from here on are the changes of pages
     monkeypatch.setattr(
         connect_module, "open_client", lambda dsn: FrailClient(open_client(dsn), countdown, tears=tears)
     )
     lived_through = 0
-    for step in range(len(read_migrations(MIGRATIONS)) + 1, 200):  # the migrations are kept by the first ones
+    for step in range(1, 200):
         countdown[0] = step
         try:
             # Each time the feed cuts its pages differently, and other events have come.
@@ -325,7 +327,7 @@ async def test_the_test_above_notices_a_store_that_does_not_look_what_is_there(
     make_dsn: MakeDsn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clickhouse, "_KNOWN", "SELECT event_id FROM events WHERE 0")
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, UnavailableError)):  # the store may notice first
         await test_whoever_is_killed_at_any_step_goes_on_without_loss_or_repeat(make_dsn, monkeypatch, tears=False)
 
 
