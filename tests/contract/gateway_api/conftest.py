@@ -33,6 +33,7 @@ async def mesh(shared_mesh: Mesh) -> Mesh:
         shared_mesh.analytics,
         shared_mesh.identity,
     )
+    shared_mesh.journeys.__init__()  # type: ignore[misc]  # as new
     shared_mesh.conversions.__init__()  # type: ignore[misc]  # as new
     shared_mesh.partners.__init__()  # type: ignore[misc]  # as new
     shared_mesh.webhooks.__init__()  # type: ignore[misc]  # as new
