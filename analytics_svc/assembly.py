@@ -8,17 +8,17 @@ from datetime import datetime
 
 import grpc
 
-from analytics_svc.claim_preview import ClaimPreviews
-from analytics_svc.claims import ClaimRegistry, ClaimsInForce, ClaimWork
-from analytics_svc.event_claims import EventOwners
+from analytics_svc.claims.claims import ClaimRegistry, ClaimsInForce, ClaimWork
+from analytics_svc.claims.event_claims import EventOwners
+from analytics_svc.claims.preview import ClaimPreviews
 from analytics_svc.identity.decisions import Decisions
 from analytics_svc.identity.end import EndHasher
 from analytics_svc.identity.history import make_history
 from analytics_svc.identity.people import People
 from analytics_svc.identity.resolve import Resolver
-from analytics_svc.mapping import Span
-from analytics_svc.mapping_preview import ReadingPreviewer
-from analytics_svc.mappings import MappingChange, MappingRegistry, MappingsInForce
+from analytics_svc.mappings.mapping import Span
+from analytics_svc.mappings.mappings import MappingChange, MappingRegistry, MappingsInForce
+from analytics_svc.mappings.preview import ReadingPreviewer
 from analytics_svc.operation import Kind, Operation
 from analytics_svc.operations import Operations
 from analytics_svc.projection.enricher import Enricher

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequ
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from analytics_svc.mappings import MappingChange
+from analytics_svc.mappings.mappings import MappingChange
 from analytics_svc.operation import Kind, Operation, State, shown
 from analytics_svc.store import OperationPosition, OperationStore
 from svc_runtime.clock import Clock

@@ -11,14 +11,14 @@ from analytics_svc.behavior.candidates import ConversionCandidates
 from analytics_svc.behavior.exports import JourneyExports
 from analytics_svc.behavior.questions import BehaviorQuestions
 from analytics_svc.cache import ResultCache, Results
-from analytics_svc.claims import ClaimsInForce
+from analytics_svc.claims.claims import ClaimsInForce
 from analytics_svc.expiry import Expiry
 from analytics_svc.explain_cell import CellExplainer
 from analytics_svc.follow import Follower
 from analytics_svc.identity.end import EndHasher
 from analytics_svc.identity.people import People
 from analytics_svc.linking.questions import LinkQuestions
-from analytics_svc.mappings import MappingsInForce
+from analytics_svc.mappings.mappings import MappingsInForce
 from analytics_svc.metrics import report_admission, report_watermark_age
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.reports import Reports

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from analytics_svc.claim_preview import ClaimPreview
-from analytics_svc.event_claims import EventOwner
+from analytics_svc.claims.event_claims import EventOwner
+from analytics_svc.claims.preview import ClaimPreview
 from svc_runtime.timestamps import timestamp_of
 from trellis.analytics.v1 import overlay_service_pb2 as pb
 

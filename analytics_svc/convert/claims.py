@@ -5,7 +5,7 @@ from datetime import datetime
 
 from google.protobuf import timestamp_pb2
 
-from analytics_svc.claim import (
+from analytics_svc.claims.claim import (
     LONGEST_ID_BYTES,
     MINUTES_OF_A_DAY,
     MOST_RULES,

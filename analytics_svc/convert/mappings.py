@@ -5,8 +5,8 @@ from datetime import datetime
 from google.protobuf import timestamp_pb2
 
 from analytics_svc.convert.slices import instant_from_pb
-from analytics_svc.mapping import FieldRule, MappingVersion, WantedMapping
-from analytics_svc.mapping_preview import MappingPreview
+from analytics_svc.mappings.mapping import FieldRule, MappingVersion, WantedMapping
+from analytics_svc.mappings.preview import MappingPreview
 from svc_runtime.errors import InvalidArgumentError, Violation
 from svc_runtime.timestamps import timestamp_of
 from trellis.analytics.v1 import projection_service_pb2 as pb

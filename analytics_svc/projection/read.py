@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from uuid import NAMESPACE_OID, UUID, uuid5
 
-from analytics_svc.mapping import ActiveMapping
+from analytics_svc.mappings.mapping import ActiveMapping
 from analytics_svc.projection.arrival import Arrival
 from analytics_svc.projection.conversion import conversion_of
 from analytics_svc.projection.enricher import Enricher

@@ -5,7 +5,7 @@ The rules are those of ``enrichment``, asked with the very values, or with value
 
 from collections.abc import Callable, Mapping, Sequence
 
-from analytics_svc.mapping import ActiveMapping
+from analytics_svc.mappings.mapping import ActiveMapping
 from analytics_svc.projection import row_binary as rb
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.projection.row_binary import Reader

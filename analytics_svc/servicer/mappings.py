@@ -4,7 +4,7 @@
 
 from analytics_svc.convert.mappings import mapping_to_pb, preview_to_pb, wanted_from_pb
 from analytics_svc.convert.operations import operation_to_pb
-from analytics_svc.mappings import MappingRegistry
+from analytics_svc.mappings.mappings import MappingRegistry
 from analytics_svc.operation import Operation
 from svc_runtime.interceptors import ServicerContext, current_caller
 from trellis.analytics.v1 import projection_service_pb2 as pb

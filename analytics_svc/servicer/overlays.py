@@ -4,13 +4,13 @@
 
 from uuid import UUID
 
-from analytics_svc.claim_preview import ClaimPreviews
-from analytics_svc.claims import ClaimRegistry, WantedClaim
+from analytics_svc.claims.claims import ClaimRegistry, WantedClaim
+from analytics_svc.claims.event_claims import EventOwners
+from analytics_svc.claims.preview import ClaimPreviews
 from analytics_svc.convert.claim_answers import owner_to_pb, preview_to_pb
 from analytics_svc.convert.claims import activation_from_pb, claim_from_pb
 from analytics_svc.convert.operations import operation_to_pb
 from analytics_svc.convert.verdicts import verdicts_from_pb
-from analytics_svc.event_claims import EventOwners
 from analytics_svc.verdicts import Verdicts
 from svc_runtime.errors import NotFoundError
 from svc_runtime.interceptors import ServicerContext, current_caller

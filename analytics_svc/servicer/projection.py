@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 
 from analytics_svc.convert.operations import operation_to_pb
-from analytics_svc.mappings import MappingRegistry
+from analytics_svc.mappings.mappings import MappingRegistry
 from analytics_svc.operation import Operation
 from analytics_svc.operations import Operations
 from analytics_svc.retention import LONGEST_DAYS, Retentions

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
 
-from analytics_svc.claim import ActiveClaims, Claim, MadeClaim
-from analytics_svc.mapping import ActiveMappings, MappingVersion
+from analytics_svc.claims.claim import ActiveClaims, Claim, MadeClaim
+from analytics_svc.mappings.mapping import ActiveMappings, MappingVersion
 from analytics_svc.operation import Kind, Operation
 from analytics_svc.statement import Rows, Statement
 from analytics_svc.verdict import Verdict

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
-from analytics_svc.claim import Claim, MadeClaim, takers
-from analytics_svc.claim_match import Matching, compile_candidates, instant_sql, milliseconds
+from analytics_svc.claims.claim import Claim, MadeClaim, takers
+from analytics_svc.claims.match import Matching, compile_candidates, instant_sql, milliseconds
 from analytics_svc.operation import end_of, start_of
 from analytics_svc.store import moving
 from analytics_svc.store.connect import translate

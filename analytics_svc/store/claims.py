@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from analytics_svc.claim import ActiveClaims, MadeClaim
+from analytics_svc.claims.claim import ActiveClaims, MadeClaim
 from analytics_svc.convert.claims import claim_from_bytes
 from analytics_svc.store.connect import connect
 from svc_runtime.clickhouse import ClickHouse, Dsn, insert_rows, select

@@ -8,9 +8,9 @@ from importlib import resources
 from typing import TYPE_CHECKING, Self
 
 from analytics_svc import metrics
-from analytics_svc.claim import ActiveClaims, MadeClaim
+from analytics_svc.claims.claim import ActiveClaims, MadeClaim
 from analytics_svc.identity.end import EndHasher
-from analytics_svc.mapping import ActiveMappings
+from analytics_svc.mappings.mapping import ActiveMappings
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.store import Bookmark, Page, rollups, settle
 from analytics_svc.store.claiming import assign_staged

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analytics_svc.convert.feed import arrival_format, arrivals_from_pb
-from analytics_svc.mapping import ActiveMapping
+from analytics_svc.mappings.mapping import ActiveMapping
 from analytics_svc.projection import readings, scratch
 from analytics_svc.projection import row_binary as rb
 from analytics_svc.projection.arrival import ARRIVAL_FIELDS, Arrival

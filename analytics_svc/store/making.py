@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from analytics_svc.identity.end import EndHasher
-from analytics_svc.mapping import ActiveMappings
+from analytics_svc.mappings.mapping import ActiveMappings
 from analytics_svc.operation import Scope
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.store import edges, rollups, settle

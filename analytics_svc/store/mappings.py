@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from analytics_svc.mapping import ActiveMappings, FieldRule, MappingVersion
+from analytics_svc.mappings.mapping import ActiveMappings, FieldRule, MappingVersion
 from analytics_svc.store import ListedMapping, MappingPosition
 from analytics_svc.store.connect import connect
 from svc_runtime.clickhouse import ClickHouse, Dsn, insert_rows, select

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from attribution_svc.campaign import Campaign, CampaignStatus
-from attribution_svc.claim import ClaimOrder
-from attribution_svc.history import CampaignVersion
-from attribution_svc.usage import Exchange
+from attribution_svc.campaigns.campaign import Campaign, CampaignStatus
+from attribution_svc.campaigns.claim import ClaimOrder
+from attribution_svc.campaigns.history import CampaignVersion
+from attribution_svc.campaigns.usage import Exchange
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Sequence
 
 import asyncpg
 
-from attribution_svc.campaign import Campaign
-from attribution_svc.claim import ClaimOrder, OrderState
+from attribution_svc.campaigns.campaign import Campaign
+from attribution_svc.campaigns.claim import ClaimOrder, OrderState
 from svc_runtime.postgres import Connection, Database
 
 LONGEST_WAIT_SECONDS = 60

@@ -4,19 +4,19 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from attribution_svc.conversion.book import no_such_conversion
-from attribution_svc.conversion.conversion import Conversion
-from attribution_svc.conversion.decide import Due, EventKey, is_outside
-from attribution_svc.conversion.kept import Kept, Match, MatchState, Touch
-from attribution_svc.conversion.matching import MOST_EVENTS_ASKED, Matched
-from attribution_svc.conversion.orphans import OrphanSum
-from attribution_svc.conversion.rules import Rules
-from attribution_svc.conversion.settle import Change, ChangeKind
+from attribution_svc.campaigns.usage import Window
+from attribution_svc.conversions.book import no_such_conversion
+from attribution_svc.conversions.conversion import Conversion
+from attribution_svc.conversions.decide import Due, EventKey, is_outside
+from attribution_svc.conversions.kept import Kept, Match, MatchState, Touch
+from attribution_svc.conversions.matching import MOST_EVENTS_ASKED, Matched
+from attribution_svc.conversions.orphans import OrphanSum
+from attribution_svc.conversions.rules import Rules
+from attribution_svc.conversions.settle import Change, ChangeKind
 from attribution_svc.store import conversion_match_sql as sql
 from attribution_svc.store.conversion_rows import change_row, json_of, kept_of, match_row
 from attribution_svc.store.conversion_sql import ADD_CHANGES, ADD_CLICKS, GET
 from attribution_svc.store.conversions import lock, rules_in_force
-from attribution_svc.usage import Window
 from svc_runtime.errors import FailedPreconditionError
 from svc_runtime.postgres import Connection, Database
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import asyncpg
 
-from attribution_svc.conversion.conversion import Conversion, Share
-from attribution_svc.conversion.event import ConversionEvent
-from attribution_svc.conversion.kept import Kept, Match, MatchState, OrphanReason, Suggestion, Touch, facts_of
-from attribution_svc.conversion.rules import Choice, Policy, Rules
-from attribution_svc.conversion.settle import Change, Verdict
+from attribution_svc.conversions.conversion import Conversion, Share
+from attribution_svc.conversions.event import ConversionEvent
+from attribution_svc.conversions.kept import Kept, Match, MatchState, OrphanReason, Suggestion, Touch, facts_of
+from attribution_svc.conversions.rules import Choice, Policy, Rules
+from attribution_svc.conversions.settle import Change, Verdict
 from enrichment.status import Status
 
 EVENT_FIELDS = tuple(column.name for column in fields(ConversionEvent))

@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from attribution_svc.conversion.rules import ALL_TYPES, Rules
-from attribution_svc.conversion.ruling import RuleOperation, RuleSet, UnmappedWord
+from attribution_svc.conversions.rules import ALL_TYPES, Rules
+from attribution_svc.conversions.ruling import RuleOperation, RuleSet, UnmappedWord
 from attribution_svc.store.conversion_rows import rules_of
 from attribution_svc.store.conversions import Group, events_of_groups, lock, settled, write
 from svc_runtime.postgres import Connection, Database

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from attribution_svc.conversion.book import Place, Wanted
+from attribution_svc.conversions.book import Place, Wanted
 from attribution_svc.store.conversion_rows import CONVERSION_FIELDS, EVENT_FIELDS
 
 _EVENT_COLUMNS = ", ".join((*EVENT_FIELDS, "group_key", "is_beyond"))

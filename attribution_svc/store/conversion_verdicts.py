@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from attribution_svc.conversion.verdicts import Verdict
+from attribution_svc.conversions.verdicts import Verdict
 from attribution_svc.store.conversion_rows import share_of
 from svc_runtime.postgres import Database
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import asyncpg
 
-from attribution_svc.conversion.book import (
+from attribution_svc.conversions.book import (
     MOST_EVENTS_OF_GROUP,
     Bookmark,
     MovedBookmarkError,
@@ -13,11 +13,11 @@ from attribution_svc.conversion.book import (
     Wanted,
     no_such_conversion,
 )
-from attribution_svc.conversion.conversion import Share
-from attribution_svc.conversion.event import ConversionEvent
-from attribution_svc.conversion.kept import Kept
-from attribution_svc.conversion.rules import Rules
-from attribution_svc.conversion.settle import Settlement, settle
+from attribution_svc.conversions.conversion import Share
+from attribution_svc.conversions.event import ConversionEvent
+from attribution_svc.conversions.kept import Kept
+from attribution_svc.conversions.rules import Rules
+from attribution_svc.conversions.settle import Settlement, settle
 from attribution_svc.store import conversion_sql as sql
 from attribution_svc.store.conversion_rows import (
     change_row,

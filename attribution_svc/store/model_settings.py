@@ -4,7 +4,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from attribution_svc.model_settings import (
+from attribution_svc.crediting.settings import (
     ModelSettings,
     TypeSetting,
     no_such_version,

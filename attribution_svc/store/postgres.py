@@ -8,9 +8,9 @@ from typing import Self
 
 import asyncpg
 
-from attribution_svc.campaign import Campaign, CampaignStatus, no_such_campaign
-from attribution_svc.definition import definition_from_json, definition_to_json
-from attribution_svc.history import CampaignVersion, no_such_version
+from attribution_svc.campaigns.campaign import Campaign, CampaignStatus, no_such_campaign
+from attribution_svc.campaigns.definition import definition_from_json, definition_to_json
+from attribution_svc.campaigns.history import CampaignVersion, no_such_version
 from attribution_svc.store import Position, Routing
 from attribution_svc.store.claims import PostgresClaimStore, order_claim
 from attribution_svc.store.conversion_matches import PostgresMatchStore

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from attribution_svc.rule import CapKind
-from attribution_svc.usage import Exchange, Usage, Window
+from attribution_svc.campaigns.rule import CapKind
+from attribution_svc.campaigns.usage import Exchange, Usage, Window
 from svc_runtime.postgres import Connection, Database
 
 KEPT_DAYS = 40

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from attribution_svc.destination import read_destination
+from attribution_svc.campaigns.destination import read_destination
 from attribution_svc.webhooks.body import read_body_template
 from macro_language.names import CONVERSION
 from rule_language.predicate import Predicate

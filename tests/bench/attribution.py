@@ -23,16 +23,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import SecretStr
 
-from attribution_svc.credit_report import CreditReport, JourneyScope, ReportQuestion
-from attribution_svc.credit_reports import CreditReports
-from attribution_svc.journey_stream import JourneyStream
-from attribution_svc.model_settings import AskedModel, TypedLookback, asked_model
+from attribution_svc.crediting.journey_stream import JourneyStream
+from attribution_svc.crediting.report import CreditReport, JourneyScope, ReportQuestion
+from attribution_svc.crediting.reports import CreditReports
+from attribution_svc.crediting.settings import AskedModel, TypedLookback, asked_model
+from attribution_svc.crediting.turns import Turns
 from attribution_svc.models.markov import removal_effects
 from attribution_svc.models.paths import Path as Walked
 from attribution_svc.models.paths import split
 from attribution_svc.models.registry import KINDS, RuleKind
 from attribution_svc.models.touch import Lookback
-from attribution_svc.turns import Turns
 from svc_runtime.clickhouse import use_spool
 from svc_runtime.grpc_client import Credentials, open_channel
 from svc_runtime.mesh_token import Caller, CallerKind

@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analytics_svc.claim import Claim, ClaimRule, MadeClaim
-from analytics_svc.claim_preview import compile_counts, compile_samples
+from analytics_svc.claims.claim import Claim, ClaimRule, MadeClaim
+from analytics_svc.claims.preview import compile_counts, compile_samples
 from analytics_svc.compile import Order, Question, compile_question
 from analytics_svc.dimension import DIMENSIONS
 from analytics_svc.metric import METRICS

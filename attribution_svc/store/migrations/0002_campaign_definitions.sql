@@ -1,4 +1,4 @@
--- What a campaign does with its traffic, as attribution_svc/definition.py writes it. A campaign of the time before has a
+-- What a campaign does with its traffic, as attribution_svc/campaigns/definition.py writes it. A campaign of the time before has a
 -- destination, a parameter policy and a fallback: its definition is made of these. The old columns stay, filled, for a
 -- release that still reads them.
 ALTER TABLE campaigns ADD COLUMN definition jsonb;

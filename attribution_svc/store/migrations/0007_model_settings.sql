@@ -1,4 +1,4 @@
--- Which model and which look-back hold where a question names none, as attribution_svc/model_settings.py writes it: every
+-- Which model and which look-back hold where a question names none, as attribution_svc/crediting/settings.py writes it: every
 -- version that there ever was. The highest holds.
 CREATE TABLE model_settings (
     organization_id text COLLATE "C" NOT NULL,

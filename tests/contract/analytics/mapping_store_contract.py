@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from analytics_svc.mapping import ActiveMapping, FieldRule, MappingVersion
+from analytics_svc.mappings.mapping import ActiveMapping, FieldRule, MappingVersion
 from analytics_svc.store import MappingStore
 
 ACME, OTHER = "org_acmecorp", "org_other"

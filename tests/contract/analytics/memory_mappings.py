@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from analytics_svc.mapping import ActiveMappings, MappingVersion
+from analytics_svc.mappings.mapping import ActiveMappings, MappingVersion
 from analytics_svc.store import ListedMapping, MappingPosition
 from svc_runtime.errors import UnavailableError
 

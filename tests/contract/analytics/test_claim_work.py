@@ -8,8 +8,8 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from analytics_svc.claim import ActiveClaims, Claim, MadeClaim
-from analytics_svc.claims import ClaimRegistry, ClaimsInForce, ClaimWork, WantedClaim, months_of
+from analytics_svc.claims.claim import ActiveClaims, Claim, MadeClaim
+from analytics_svc.claims.claims import ClaimRegistry, ClaimsInForce, ClaimWork, WantedClaim, months_of
 from analytics_svc.operation import Kind, Operation, State
 from analytics_svc.operations import Operations
 from svc_runtime.clock import SystemClock

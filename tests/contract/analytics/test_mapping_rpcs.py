@@ -9,10 +9,10 @@ from typing import Any
 import grpc
 import pytest
 
-from analytics_svc.mapping import MOST_MAPPINGS, ActiveMapping, Span
-from analytics_svc.mapping_count import MonthPreview
-from analytics_svc.mapping_preview import MappingPreview, SampleChange
-from analytics_svc.mappings import MappingChange, MappingRegistry, MappingsInForce
+from analytics_svc.mappings.count import MonthPreview
+from analytics_svc.mappings.mapping import MOST_MAPPINGS, ActiveMapping, Span
+from analytics_svc.mappings.mappings import MappingChange, MappingRegistry, MappingsInForce
+from analytics_svc.mappings.preview import MappingPreview, SampleChange
 from analytics_svc.retention import Retentions
 from analytics_svc.servicer.projection import ProjectionServicer
 from svc_runtime.clock import SystemClock

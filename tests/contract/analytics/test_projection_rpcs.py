@@ -13,8 +13,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from analytics_svc import operations as module
-from analytics_svc.mapping import Span
-from analytics_svc.mappings import MappingChange
+from analytics_svc.mappings.mapping import Span
+from analytics_svc.mappings.mappings import MappingChange
 from analytics_svc.operation import State
 from analytics_svc.retention import DEFAULT_DAYS, Retentions
 from analytics_svc.servicer.projection import ProjectionServicer

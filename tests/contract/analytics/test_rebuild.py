@@ -10,8 +10,8 @@ import pytest
 
 from analytics_svc import operations as module
 from analytics_svc import rebuild
-from analytics_svc.mapping import Span
-from analytics_svc.mappings import MappingChange
+from analytics_svc.mappings.mapping import Span
+from analytics_svc.mappings.mappings import MappingChange
 from analytics_svc.operation import Operation, State, months_within
 from analytics_svc.rebuild import MINUTE, MOST_SPANS, Rederivation, spans_of
 from svc_runtime.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, UnavailableError

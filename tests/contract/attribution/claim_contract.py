@@ -4,9 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from attribution_svc.campaign import Campaign, CampaignChange, NewCampaign, changed, new_campaign, plain_definition
-from attribution_svc.claim import Claim, ClaimOrder, OrderState
-from attribution_svc.history import restored, withdrawn
+from attribution_svc.campaigns.campaign import (
+    Campaign,
+    CampaignChange,
+    NewCampaign,
+    changed,
+    new_campaign,
+    plain_definition,
+)
+from attribution_svc.campaigns.claim import Claim, ClaimOrder, OrderState
+from attribution_svc.campaigns.history import restored, withdrawn
 from attribution_svc.store import CampaignStore
 from svc_runtime.errors import AlreadyExistsError, NotFoundError
 from tests.contract.attribution.store_contract import EVERYTHING, NOW, make

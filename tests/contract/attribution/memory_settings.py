@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from attribution_svc.model_settings import ModelSettings, TypeSetting, no_such_version, types_to_json
+from attribution_svc.crediting.settings import ModelSettings, TypeSetting, no_such_version, types_to_json
 from svc_runtime.errors import FailedPreconditionError
 
 

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
-from attribution_svc.campaign import Campaign, CampaignStatus, no_such_campaign
-from attribution_svc.claim import ClaimOrder, OrderState
-from attribution_svc.history import CampaignVersion, no_such_version
+from attribution_svc.campaigns.campaign import Campaign, CampaignStatus, no_such_campaign
+from attribution_svc.campaigns.claim import ClaimOrder, OrderState
+from attribution_svc.campaigns.history import CampaignVersion, no_such_version
+from attribution_svc.campaigns.usage import Exchange, Window
 from attribution_svc.store import Position, Routing
-from attribution_svc.usage import Exchange, Window
 from svc_runtime.errors import AlreadyExistsError, UnavailableError
 
 

@@ -8,16 +8,16 @@ from datetime import datetime
 import grpc
 from pydantic import SecretStr
 
-from attribution_svc.caps import CapCounts, ConversionCounts
-from attribution_svc.overlays import RemoteOverlays
-from attribution_svc.registry import CampaignRegistry, OwnHosts
-from attribution_svc.retroactive import Retroactive
-from attribution_svc.routing_feed import RoutingFeed
-from attribution_svc.servicer import AttributionServicer
+from attribution_svc.campaigns.caps import CapCounts, ConversionCounts
+from attribution_svc.campaigns.overlays import RemoteOverlays
+from attribution_svc.campaigns.registry import CampaignRegistry, OwnHosts
+from attribution_svc.campaigns.retroactive import Retroactive
+from attribution_svc.campaigns.routing_feed import RoutingFeed
+from attribution_svc.campaigns.servicer import AttributionServicer
+from attribution_svc.campaigns.usage import Window
+from attribution_svc.campaigns.versions import CampaignVersions
+from attribution_svc.crediting.visitor import Visitor, Visitors
 from attribution_svc.store import CampaignStore, UsageStore
-from attribution_svc.usage import Window
-from attribution_svc.versions import CampaignVersions
-from attribution_svc.visitor import Visitor, Visitors
 from svc_runtime.clock import SystemClock
 from svc_runtime.errors import NotFoundError
 from svc_runtime.grpc_client import Credentials

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from attribution_svc.model_settings import ModelSettingsStore, TypeSetting, asked_model, types_to_json
+from attribution_svc.crediting.settings import ModelSettingsStore, TypeSetting, asked_model, types_to_json
 from attribution_svc.models.touch import Lookback
 from svc_runtime.errors import FailedPreconditionError, NotFoundError
 

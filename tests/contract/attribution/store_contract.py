@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from attribution_svc.campaign import (
+from attribution_svc.campaigns.campaign import (
     Campaign,
     CampaignChange,
     CampaignStatus,
@@ -17,8 +17,8 @@ from attribution_svc.campaign import (
     new_campaign,
     plain_definition,
 )
-from attribution_svc.claim import Claim, ConflictPolicy
-from attribution_svc.rule import (
+from attribution_svc.campaigns.claim import Claim, ConflictPolicy
+from attribution_svc.campaigns.rule import (
     Action,
     Cap,
     CapKind,

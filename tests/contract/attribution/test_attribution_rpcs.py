@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import grpc
 import pytest
 
-from attribution_svc.reading import Reading
+from attribution_svc.crediting.reading import Reading
 from svc_runtime.errors import NotFoundError
 from svc_runtime.grpc_server import GrpcServer
 from svc_runtime.interceptors import ServicerContext, current_caller

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 import grpc
 import pytest
 
-from attribution_svc.campaign import CampaignChange, Definition, NewCampaign, changed, new_campaign
-from attribution_svc.experiment import RuleCount
-from attribution_svc.experiment_reports import ExperimentReports, Period
-from attribution_svc.experiment_servicer import ExperimentServicer
+from attribution_svc.campaigns.campaign import CampaignChange, Definition, NewCampaign, changed, new_campaign
+from attribution_svc.campaigns.rule import Action, Destination
+from attribution_svc.experiments.experiment import RuleCount
+from attribution_svc.experiments.reports import ExperimentReports, Period
+from attribution_svc.experiments.servicer import ExperimentServicer
 from attribution_svc.models.experiment import Arm
-from attribution_svc.rule import Action, Destination
 from svc_runtime.clock import SystemClock
 from svc_runtime.grpc_server import GrpcServer
 from svc_runtime.mesh_token import Caller

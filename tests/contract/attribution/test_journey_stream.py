@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest
 
-from attribution_svc.credit_report import JourneyScope, ReportQuestion, Summary
-from attribution_svc.credit_reports import CreditReports, JourneyChunk
-from attribution_svc.journey_stream import JourneyStream
-from attribution_svc.model_settings import TypedLookback, asked_model
+from attribution_svc.crediting.journey_stream import JourneyStream
+from attribution_svc.crediting.report import JourneyScope, ReportQuestion, Summary
+from attribution_svc.crediting.reports import CreditReports, JourneyChunk
+from attribution_svc.crediting.settings import TypedLookback, asked_model
+from attribution_svc.crediting.turns import Turns
 from attribution_svc.models.touch import Lookback
-from attribution_svc.turns import Turns
 from svc_runtime.errors import NotFoundError, QueryLimitError, TrellisError, UnavailableError
 from svc_runtime.grpc_server import GrpcServer
 from svc_runtime.interceptors import ServicerContext, current_caller

@@ -2,7 +2,7 @@
 
 import pytest
 
-from attribution_svc.model_settings import ModelSettingsStore
+from attribution_svc.crediting.settings import ModelSettingsStore
 from attribution_svc.store import CampaignStore, UsageStore
 from tests.contract.attribution.claim_contract import ClaimStoreContract
 from tests.contract.attribution.memory_settings import MemoryModelSettingsStore

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest
 
-from attribution_svc.own_hosts import WardenHosts
+from attribution_svc.campaigns.own_hosts import WardenHosts
 from svc_runtime.errors import UnavailableError
 from svc_runtime.grpc_server import GrpcServer
 from svc_runtime.interceptors import ServicerContext, current_caller
@@ -63,7 +63,7 @@ async def test_all_hosts_of_an_organisation_are_known_and_remembered(hosts: Ward
 async def test_while_warden_is_away_what_it_said_last_holds(
     hosts: WardenHosts, warden: FakeWarden, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("attribution_svc.own_hosts._FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("attribution_svc.campaigns.own_hosts._FRESH_SECONDS", 0.0)
     assert await hosts.of("org_a") == {"a.example", "b.example"}
     warden.is_down = True
     assert await hosts.of("org_a") == {"a.example", "b.example"}

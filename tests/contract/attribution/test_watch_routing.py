@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable
 import grpc
 import pytest
 
-from attribution_svc.campaign import CampaignChange, CampaignStatus
-from attribution_svc.routing_feed import RoutingFeed
+from attribution_svc.campaigns.campaign import CampaignChange, CampaignStatus
+from attribution_svc.campaigns.routing_feed import RoutingFeed
 from svc_runtime.tasks import running
 from tests.contract.attribution.memory_store import MemoryCampaignStore
 from tests.contract.attribution.rpc import Replica, Watcher, running_replica

@@ -3,8 +3,8 @@
 import asyncio
 from datetime import UTC, datetime
 
+from attribution_svc.campaigns.usage import Exchange, Usage, Window
 from attribution_svc.store import UsageStore
-from attribution_svc.usage import Exchange, Usage, Window
 
 HOUR = datetime(2026, 3, 2, 12, tzinfo=UTC)
 EVER = datetime(1970, 1, 1, tzinfo=UTC)

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import grpc
 import pytest
 
-from attribution_svc.usage import Window
+from attribution_svc.campaigns.usage import Window
 from ingress_gateway import usage as usage_module
 from ingress_gateway.usage import Cap, Usage, UsageExchange
 from svc_runtime.errors import UnavailableError

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from attribution_svc.credit_report import JourneyScope, Summary
-from attribution_svc.credit_reports import JourneyChunk
-from attribution_svc.explanation import CandidateEvent, ConversionCandidates
+from attribution_svc.crediting.explanation import CandidateEvent, ConversionCandidates
+from attribution_svc.crediting.report import JourneyScope, Summary
+from attribution_svc.crediting.reports import JourneyChunk
 from attribution_svc.models.columns import Columns
 from attribution_svc.models.paths import Path
 from svc_runtime.errors import InvalidArgumentError, NotFoundError, Violation

@@ -15,11 +15,11 @@ from multidict import CIMultiDict
 from pydantic import SecretStr
 from yarl import URL
 
-from attribution_svc.convert_explain import part_of
-from attribution_svc.credit_reports import CreditReports
-from attribution_svc.explain import ConversionExplainer
-from attribution_svc.model_servicer import ModelServicer
-from attribution_svc.turns import Turns
+from attribution_svc.crediting.convert_explain import part_of
+from attribution_svc.crediting.explain import ConversionExplainer
+from attribution_svc.crediting.reports import CreditReports
+from attribution_svc.crediting.servicer import ModelServicer
+from attribution_svc.crediting.turns import Turns
 from ingress_gateway.gateway import Gateway
 from ingress_gateway.openapi.document import openapi_document
 from ingress_gateway.server import build, serve

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from analytics_svc.claim import Claim, MadeClaim
+from analytics_svc.claims.claim import Claim, MadeClaim
 from analytics_svc.verdict import Verdict
 from rule_language.evaluate import Fact, Facts, compile_test
 from tests.integration.analytics.settled_reference import NIL, settled

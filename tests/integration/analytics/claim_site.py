@@ -12,8 +12,8 @@ from pydantic import SecretStr
 
 from analytics_svc.assembly import projecting
 from analytics_svc.cache import Results
-from analytics_svc.claims import ClaimsInForce
-from analytics_svc.mappings import MappingsInForce
+from analytics_svc.claims.claims import ClaimsInForce
+from analytics_svc.mappings.mappings import MappingsInForce
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.reports import Reports
 from analytics_svc.settings import AnalyticsSettings

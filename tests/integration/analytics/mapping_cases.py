@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 from uuid import UUID
 
-from analytics_svc.mapping import FIELDS, ActiveMapping
+from analytics_svc.mappings.mapping import FIELDS, ActiveMapping
 from analytics_svc.projection.arrival import Arrival
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.projection.read import read_event

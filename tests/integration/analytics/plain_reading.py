@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from analytics_svc.mapping import ActiveMapping
+from analytics_svc.mappings.mapping import ActiveMapping
 from enrichment.bots import bot_reasons
 from enrichment.channel import read_traffic
 from enrichment.conversions import ORDER_NAMES, STATUS_NAMES, Happening, happening_of

@@ -10,7 +10,7 @@ from typing import Any
 
 from analytics_svc.follow import Follower
 from analytics_svc.identity.end import EndHasher
-from analytics_svc.mapping import ActiveMappings
+from analytics_svc.mappings.mapping import ActiveMappings
 from analytics_svc.operation import Operation
 from analytics_svc.operations import Operations
 from analytics_svc.projection.enricher import Enricher

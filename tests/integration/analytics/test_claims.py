@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from analytics_svc.claim import Claim, ClaimRule, MadeClaim, Policy, Window
+from analytics_svc.claims.claim import Claim, ClaimRule, MadeClaim, Policy, Window
 from analytics_svc.operation import Scope
 from analytics_svc.store import rollups, settle, verdicts
 from analytics_svc.store.claiming import assign, assign_staged

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from analytics_svc.claim import ActiveClaims, Claim, ClaimRule, MadeClaim, Policy
+from analytics_svc.claims.claim import ActiveClaims, Claim, ClaimRule, MadeClaim, Policy
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.store import rollups
 from analytics_svc.store.claims import ClickHouseClaimStore

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from analytics_svc.mapping import ActiveMapping
+from analytics_svc.mappings.mapping import ActiveMapping
 from analytics_svc.projection import readings
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.projection.read import read_event

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from analytics_svc.mapping_preview import MappingPreview, ReadingPreviewer
+from analytics_svc.mappings.preview import MappingPreview, ReadingPreviewer
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.store.reader import ClickHouseReadingReader
 from svc_runtime.clickhouse import Dsn

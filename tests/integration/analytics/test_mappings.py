@@ -10,10 +10,10 @@ import pytest
 from pydantic import SecretStr
 
 from analytics_svc.assembly import projecting
-from analytics_svc.claims import ClaimsInForce
-from analytics_svc.mapping import FieldRule, WantedMapping, checked, version_of
-from analytics_svc.mapping_preview import ReadingPreviewer
-from analytics_svc.mappings import MappingRegistry, MappingsInForce
+from analytics_svc.claims.claims import ClaimsInForce
+from analytics_svc.mappings.mapping import FieldRule, WantedMapping, checked, version_of
+from analytics_svc.mappings.mappings import MappingRegistry, MappingsInForce
+from analytics_svc.mappings.preview import ReadingPreviewer
 from analytics_svc.operation import Kind, Operation, State
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.settings import AnalyticsSettings

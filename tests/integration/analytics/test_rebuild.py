@@ -10,8 +10,8 @@ from clickhouse_connect.driver.client import Client
 
 from analytics_svc import operations as operations_module
 from analytics_svc import raw
-from analytics_svc.mapping import ActiveMapping, Span
-from analytics_svc.mappings import MappingChange
+from analytics_svc.mappings.mapping import ActiveMapping, Span
+from analytics_svc.mappings.mappings import MappingChange
 from analytics_svc.operation import Operation, State
 from analytics_svc.store.connect import open_client
 from capture_svc import servicer as capture_servicer

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from attribution_svc.campaign_numbers import RemoteNumbers
-from attribution_svc.experiment import RuleCount
-from attribution_svc.experiment_reports import Period
+from attribution_svc.experiments.experiment import RuleCount
+from attribution_svc.experiments.numbers import RemoteNumbers
+from attribution_svc.experiments.reports import Period
 from attribution_svc.models.experiment import Arm
 from svc_runtime.errors import TrellisError
 from svc_runtime.grpc_client import Credentials

@@ -7,15 +7,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from attribution_svc.conversion.decide import EventKey, FoundClick, Linked, PersonAsked
-from attribution_svc.conversion.kept import Kept, MatchState, Touch
-from attribution_svc.conversion.matching import Matcher
-from attribution_svc.conversion.orphans import Orphans, OrphanSum
-from attribution_svc.conversion.rematch import Rematcher
-from attribution_svc.conversion.rules import Policy
-from attribution_svc.conversion.ruling import Ruling
+from attribution_svc.campaigns.usage import Window
+from attribution_svc.conversions.decide import EventKey, FoundClick, Linked, PersonAsked
+from attribution_svc.conversions.kept import Kept, MatchState, Touch
+from attribution_svc.conversions.matching import Matcher
+from attribution_svc.conversions.orphans import Orphans, OrphanSum
+from attribution_svc.conversions.rematch import Rematcher
+from attribution_svc.conversions.rules import Policy
+from attribution_svc.conversions.ruling import Ruling
 from attribution_svc.store.postgres import PostgresCampaignStore
-from attribution_svc.usage import Window
 from svc_runtime.clock import SystemClock
 from svc_runtime.errors import Code, FailedPreconditionError, InvalidArgumentError, NotFoundError, UnavailableError
 from tests.contract.attribution.conversion.store_contract import ids, listed, take

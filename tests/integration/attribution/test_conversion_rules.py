@@ -8,8 +8,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from attribution_svc.conversion.rules import Choice, Policy
-from attribution_svc.conversion.ruling import RuleOperation, Ruling
+from attribution_svc.conversions.rules import Choice, Policy
+from attribution_svc.conversions.ruling import RuleOperation, Ruling
 from attribution_svc.store.postgres import PostgresCampaignStore
 from svc_runtime.errors import InvalidArgumentError, NotFoundError
 from svc_runtime.tasks import running

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 import grpc
 import pytest
 
-from attribution_svc.conversion.assembly import keeping_conversions
+from attribution_svc.conversions.assembly import keeping_conversions
 from attribution_svc.store.postgres import PostgresCampaignStore
 from svc_runtime.clock import SystemClock
 from svc_runtime.grpc_client import Credentials

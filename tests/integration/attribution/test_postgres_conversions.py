@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from attribution_svc.conversion.book import ConversionStore
+from attribution_svc.conversions.book import ConversionStore
 from attribution_svc.store.postgres import PostgresCampaignStore
 from tests.contract.attribution.conversion.store_contract import ConversionStoreContract, listed, take
 from tests.unit.attribution.conversion.reports import event_id_of, postback

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
-from attribution_svc.campaign import CampaignChange, CampaignStatus, plain_definition
-from attribution_svc.model_settings import ModelSettingsStore
+from attribution_svc.campaigns.campaign import CampaignChange, CampaignStatus, plain_definition
+from attribution_svc.campaigns.usage import Usage
+from attribution_svc.crediting.settings import ModelSettingsStore
 from attribution_svc.store import CampaignStore, UsageStore
 from attribution_svc.store.postgres import PostgresCampaignStore
-from attribution_svc.usage import Usage
 from tests.contract.attribution.claim_contract import ClaimStoreContract
 from tests.contract.attribution.settings_contract import ModelSettingsStoreContract
 from tests.contract.attribution.store_contract import NOW, CampaignStoreContract, changing, make, routed

@@ -6,10 +6,10 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from attribution_svc.conversion.conversion import Conversion
-from attribution_svc.conversion.kept import Kept, Match, MatchState, Touch
-from attribution_svc.conversion.settle import Change as Logged
-from attribution_svc.conversion.settle import ChangeKind
+from attribution_svc.conversions.conversion import Conversion
+from attribution_svc.conversions.kept import Kept, Match, MatchState, Touch
+from attribution_svc.conversions.settle import Change as Logged
+from attribution_svc.conversions.settle import ChangeKind
 from attribution_svc.store import delivery_log
 from attribution_svc.store.conversion_rows import change_row, json_of
 from attribution_svc.store.conversion_sql import ADD_CHANGES

@@ -3,7 +3,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from analytics_svc.mapping import FIELDS, ActiveMapping, FieldRule, Span, WantedMapping, checked, span_of, version_of
+from analytics_svc.mappings.mapping import (
+    FIELDS,
+    ActiveMapping,
+    FieldRule,
+    Span,
+    WantedMapping,
+    checked,
+    span_of,
+    version_of,
+)
 from enrichment.aliases import DEFAULT
 from ingress_gateway.openapi.mappings import SCHEMAS
 from svc_runtime.errors import InvalidArgumentError

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from attribution_svc.campaign import (
+from attribution_svc.campaigns.campaign import (
     Campaign,
     CampaignChange,
     CampaignStatus,
@@ -15,7 +15,7 @@ from attribution_svc.campaign import (
     new_campaign,
     plain_definition,
 )
-from attribution_svc.rule import Action, Destination, ParameterPolicy
+from attribution_svc.campaigns.rule import Action, Destination, ParameterPolicy
 from svc_runtime.errors import FailedPreconditionError, InvalidArgumentError
 
 NOW = datetime(2026, 11, 20, 8, tzinfo=UTC)

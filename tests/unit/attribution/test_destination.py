@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attribution_svc.destination import MAX_CHARACTERS, read_destination
+from attribution_svc.campaigns.destination import MAX_CHARACTERS, read_destination
 
 
 @pytest.mark.parametrize(

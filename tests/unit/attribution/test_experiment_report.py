@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from attribution_svc.campaign import Campaign, NewCampaign, new_campaign
-from attribution_svc.experiment import (
+from attribution_svc.campaigns.campaign import Campaign, NewCampaign, new_campaign
+from attribution_svc.campaigns.rule import Action, Destination, Rule
+from attribution_svc.experiments.experiment import (
     Design,
     RuleCount,
     action_of,
@@ -13,7 +14,6 @@ from attribution_svc.experiment import (
     rule_effects,
 )
 from attribution_svc.models.experiment import Arm
-from attribution_svc.rule import Action, Destination, Rule
 from svc_runtime.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from tests.contract.attribution.store_contract import EVERYTHING, NOW
 

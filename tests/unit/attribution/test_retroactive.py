@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attribution_svc.campaign import Campaign, CampaignChange, CampaignStatus, NewCampaign, new_campaign
-from attribution_svc.campaign import changed as changed_by
-from attribution_svc.claim import Claim, OrderState
-from attribution_svc.history import restored, withdrawn
-from attribution_svc.retroactive import Retroactive, Work
-from attribution_svc.rule import Action, Destination, Rule
+from attribution_svc.campaigns.campaign import Campaign, CampaignChange, CampaignStatus, NewCampaign, new_campaign
+from attribution_svc.campaigns.campaign import changed as changed_by
+from attribution_svc.campaigns.claim import Claim, OrderState
+from attribution_svc.campaigns.history import restored, withdrawn
+from attribution_svc.campaigns.retroactive import Retroactive, Work
+from attribution_svc.campaigns.rule import Action, Destination, Rule
 from rule_language.predicate import Condition, Operator
 from svc_runtime.errors import FailedPreconditionError, NotFoundError, UnavailableError
 from svc_runtime.mesh_token import Caller

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from attribution_svc.rule import (
+from attribution_svc.campaigns.rule import (
     MOST_RULES,
     Action,
     Cap,

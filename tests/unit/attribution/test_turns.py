@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from attribution_svc.turns import Turns
+from attribution_svc.crediting.turns import Turns
 from svc_runtime.errors import RateLimitedError
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from attribution_svc.crediting.visitor import Attribution, Visitor, VisitorEvent, attribute
 from attribution_svc.models.registry import rule_named
 from attribution_svc.models.touch import Lookback
-from attribution_svc.visitor import Attribution, Visitor, VisitorEvent, attribute
 
 CONVERTED = datetime(2024, 6, 5, 19, 55, tzinfo=UTC)
 

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from attribution_svc.conversion.book import Bookmark, ConversionStore, MovedBookmarkError, Place, Wanted
-from attribution_svc.conversion.event import ConversionEvent
-from attribution_svc.conversion.kept import Kept
+from attribution_svc.conversions.book import Bookmark, ConversionStore, MovedBookmarkError, Place, Wanted
+from attribution_svc.conversions.event import ConversionEvent
+from attribution_svc.conversions.kept import Kept
 from svc_runtime.errors import NotFoundError
 from tests.unit.attribution.conversion.reports import NOON, at, event_id_of, postback
 

@@ -6,10 +6,10 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attribution_svc.conversion.event import ConversionEvent
-from attribution_svc.conversion.fold import fold
-from attribution_svc.conversion.rules import Choice, Policy, Rules
-from attribution_svc.conversion.settle import own_share
+from attribution_svc.conversions.event import ConversionEvent
+from attribution_svc.conversions.fold import fold
+from attribution_svc.conversions.rules import Choice, Policy, Rules
+from attribution_svc.conversions.settle import own_share
 from enrichment.status import Status
 from tests.contract.attribution.conversion.memory_conversions import MemoryConversionStore
 from tests.contract.attribution.conversion.store_contract import listed, take

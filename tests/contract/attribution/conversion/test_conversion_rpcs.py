@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import grpc
 import pytest
 
-from attribution_svc.conversion.conversions import Conversions
-from attribution_svc.conversion.orphans import Orphans
-from attribution_svc.conversion.ruling import Ruling
-from attribution_svc.conversion.servicer import ConversionServicer
+from attribution_svc.conversions.conversions import Conversions
+from attribution_svc.conversions.orphans import Orphans
+from attribution_svc.conversions.ruling import Ruling
+from attribution_svc.conversions.servicer import ConversionServicer
 from svc_runtime.grpc_server import GrpcServer
 from svc_runtime.paging import PageTokens
 from tests.contract.attribution.conversion.memory_conversions import MemoryConversionStore

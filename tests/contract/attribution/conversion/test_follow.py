@@ -7,9 +7,9 @@ from contextlib import contextmanager
 import grpc
 import pytest
 
-from attribution_svc.conversion.book import Bookmark, Wanted
-from attribution_svc.conversion.event import Arrived, ConversionEvent, conversion_event_of
-from attribution_svc.conversion.follow import ConversionFollower
+from attribution_svc.conversions.book import Bookmark, Wanted
+from attribution_svc.conversions.event import Arrived, ConversionEvent, conversion_event_of
+from attribution_svc.conversions.follow import ConversionFollower
 from svc_runtime.grpc_client import Credentials
 from svc_runtime.tasks import running
 from tests.contract.analytics.fake_capture import MESH, FakeCapture, serving

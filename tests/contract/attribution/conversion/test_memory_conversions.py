@@ -2,7 +2,7 @@
 
 import pytest
 
-from attribution_svc.conversion.book import ConversionStore
+from attribution_svc.conversions.book import ConversionStore
 from tests.contract.attribution.conversion.memory_conversions import MemoryConversionStore
 from tests.contract.attribution.conversion.store_contract import ConversionStoreContract
 

@@ -7,9 +7,9 @@ import grpc
 import pytest
 
 from analytics_svc.identity.end import Edge, value_id
+from attribution_svc.crediting.visitor import Attribution, Visitor, VisitorEvent, attribute
 from attribution_svc.models.registry import rule_named
 from attribution_svc.models.touch import Lookback
-from attribution_svc.visitor import Attribution, Visitor, VisitorEvent, attribute
 from svc_runtime.errors import TrellisError
 from svc_runtime.rpc_status import error_from_rpc
 from tests.integration.analytics.behavior.conftest import CREDENTIALS

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 from uuid import UUID
 
-from attribution_svc.conversion.event import Arrived, ConversionEvent, conversion_event_of
+from attribution_svc.conversions.event import Arrived, ConversionEvent, conversion_event_of
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 _NOON_MS = 1_772_452_800_000

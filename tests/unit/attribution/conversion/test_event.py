@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from analytics_svc.projection.arrival import Arrival
 from analytics_svc.projection.enricher import Enricher
 from analytics_svc.projection.read import read_event
-from attribution_svc.conversion.event import Arrived, conversion_event_of, text_of
-from attribution_svc.conversion.settle import own_share
+from attribution_svc.conversions.event import Arrived, conversion_event_of, text_of
+from attribution_svc.conversions.settle import own_share
 from tests.unit.attribution.conversion.reports import NOON, postback
 
 _ENRICHER = Enricher()

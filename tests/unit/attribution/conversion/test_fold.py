@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attribution_svc.conversion.conversion import Conversion, Folded
-from attribution_svc.conversion.event import ConversionEvent
-from attribution_svc.conversion.fold import fold
-from attribution_svc.conversion.rules import Choice, Policy, Rules
+from attribution_svc.conversions.conversion import Conversion, Folded
+from attribution_svc.conversions.event import ConversionEvent
+from attribution_svc.conversions.fold import fold
+from attribution_svc.conversions.rules import Choice, Policy, Rules
 from enrichment.status import Status
 from tests.unit.attribution.conversion.reports import event_id_of, postback
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from attribution_svc.conversion.conversion import Share
-from attribution_svc.conversion.verdicts import Verdict, VerdictSender
+from attribution_svc.conversions.conversion import Share
+from attribution_svc.conversions.verdicts import Verdict, VerdictSender
 from svc_runtime.errors import Code, TrellisError, UnavailableError
 from tests.unit.attribution.conversion.reports import NOON
 

@@ -1,0 +1,1 @@
+"""Campaigns' claims on traffic that they did not route: previewed, applied to history, undone."""

@@ -1,0 +1,1 @@
+"""What an organisation says of its parameters: previewed, applied to history, undone."""

@@ -1,0 +1,1 @@
+"""Campaigns: what an organisation routes by, live and over history."""

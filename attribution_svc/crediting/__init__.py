@@ -1,0 +1,1 @@
+"""Conversions credited to touches: of one visitor, of all, and step by step."""

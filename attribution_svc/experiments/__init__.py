@@ -1,0 +1,1 @@
+"""What destinations and rules of a campaign brought, and whether that is chance."""
