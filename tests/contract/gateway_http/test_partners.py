@@ -236,6 +236,7 @@ WRONG: dict[str, tuple[str, Callable[[], list[str]], bytes, str]] = {
     "another body": ("", lambda: signed(SALE), SALE.replace(b"12.5", b"99.5"), "no webhook-signature is that"),
     "no signature": ("", lambda: [*signed(SALE)[:2], "webhook-signature: x"], SALE, "no webhook-signature is that"),
     "no base64": ("", lambda: [*signed(SALE)[:2], "webhook-signature: v1,*"], SALE, "no webhook-signature is that"),
+    "no ASCII": ("", lambda: [*signed(SALE)[:2], "webhook-signature: v1,é"], SALE, "no webhook-signature is that"),
     "another id": ("", lambda: ["webhook-id: msg_2", *signed(SALE)[1:]], SALE, "no webhook-signature is that"),
     "no id": ("", lambda: ["webhook-id: a b", *signed(SALE)[1:]], SALE, "webhook-id"),
     "no time": ("", lambda: ["webhook-timestamp: now", *signed(SALE)[::2]], SALE, "Unix seconds"),
