@@ -138,7 +138,7 @@ class App:
             raise
         except Exception:  # noqa: BLE001 - the last line of defence: its text must not reach the client
             self._gateway.counters.server_error_count += 1
-            _log.exception("unhandled error in a request", path=arrival.path)
+            _log.exception("unhandled error in a request", path=_shown(arrival))
             response = problem(InternalError())
         if route is not None and route.is_capture and "Origin" in arrival.headers and not response.prepared:
             _allow_origin(arrival, response)
@@ -194,7 +194,7 @@ def _allow_origin(arrival: Arrival, response: web.StreamResponse) -> None:
 
 
 def _shown(arrival: Arrival) -> str:
-    """Return the path as a trace may hold it: partners have their token there."""
+    """Return the path as a trace or a log may hold it: partners have their token there."""
     return without_secret_keys(arrival.path.encode("utf-8", "replace")).decode()
 
 

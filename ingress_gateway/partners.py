@@ -9,14 +9,14 @@ from ipaddress import ip_address, ip_network
 from ingress_gateway.arrival import Arrival
 from ingress_gateway.settings import Network
 from svc_runtime.errors import PermissionDeniedError, UnauthenticatedError, UnavailableError
-from svc_runtime.keys import same_hash
+from svc_runtime.keys import UNDERSCORE, same_hash
 from svc_runtime.logs import get_logger
 from svc_runtime.partner_tokens import PREFIX, present_partner_token
 from svc_runtime.sealing import SealBrokenError, Sealer
 from trellis.auth.v1 import partner_service_pb2 as pb
 
 # By its look, wherever it stands: a partner can often change no more than a URL.
-_TOKEN = re.compile(rb"wdn(?:_|%5[Ff])pt(?:_|%5[Ff])([0-9A-Za-z]{1,100})")
+_TOKEN = re.compile(rf"wdn{UNDERSCORE}pt{UNDERSCORE}([0-9A-Za-z]{{1,100}})".encode())
 _log = get_logger(__name__)
 
 

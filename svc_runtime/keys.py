@@ -21,6 +21,11 @@ SECRET_LENGTH = 22
 CRC_LENGTH = 6
 LONGEST_FIXED_BODY = 40
 
+UNDERSCORE = "(?:_|%5[Ff])"
+"""As it may stand in a URL: percent-encoded it need not be, and is by some."""
+SECRET = rf"wdn{UNDERSCORE}(sk|pt){UNDERSCORE}[A-Za-z0-9_%]+"
+"""Any text that looks like a secret key or a partner's token: it is kept nowhere, and logged nowhere."""
+
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _BODY_LENGTH = ID_LENGTH + SECRET_LENGTH + CRC_LENGTH
 _GENERATED = re.compile(rf"wdn_(sk|pk)_(live|test)_([0-9A-Za-z]{{{_BODY_LENGTH}}})")

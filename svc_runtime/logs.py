@@ -9,8 +9,10 @@ import structlog
 from opentelemetry import trace
 from structlog.types import EventDict, Processor
 
+from svc_runtime.keys import SECRET
+
 _SECRET_NAMES = re.compile(r"authorization|cookie|secret|password|pepper|token$|^body$|^key$|^hash$", re.IGNORECASE)
-_SECRET_VALUES = re.compile(r"wdn_(?:sk|pt)_\w+|Bearer +[\w.~+/=-]+")
+_SECRET_VALUES = re.compile(rf"{SECRET}|Bearer +[\w.~+/=-]+")
 REDACTED = "[redacted]"
 
 

@@ -82,6 +82,17 @@ async def test_a_token_is_found_wherever_a_partner_can_put_it(
     assert response.event_id == event.event_id
 
 
+@pytest.mark.parametrize("name", ["wdn_{}%5F", "wdn%5f{}_", "wdn%5F{}%5f", "wdn_{}_"])
+async def test_no_secret_is_kept_however_it_is_encoded(worker: Worker, name: str) -> None:
+    secret = PARTNER_TOKEN.removeprefix("wdn_pt_")
+    response = await send(
+        worker, f"/postback?click_id=1&token={name.format('pt')}{secret}&other={name.format('sk')}a1b2"
+    )
+    assert response.status == 200
+    event = await worker.event()
+    assert event.target == b"/postback?click_id=1&token=wdn_pt_[redacted]&other=wdn_sk_[redacted]"
+
+
 async def test_no_token_is_kept_wherever_it_comes(worker: Worker) -> None:
     secret = PARTNER_TOKEN.removeprefix("wdn_pt_")
     encoded = PARTNER_TOKEN.replace("_", "%5F")

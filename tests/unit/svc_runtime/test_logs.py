@@ -28,5 +28,11 @@ def test_a_secret_key_inside_any_text_is_cut() -> None:
     assert event["status"] == 401
 
 
+@pytest.mark.parametrize("key", ["wdn_pt%5Fabc123", "wdn%5fpt_abc123", "wdn%5Fsk%5flive_abc123"])
+def test_a_secret_key_is_cut_as_it_stands_in_a_url(key: str) -> None:
+    event = redact(None, "info", {"path": f"/postback/{key}"})
+    assert event["path"] == f"/postback/{REDACTED}"
+
+
 def test_ordinary_fields_stay() -> None:
     assert redact(None, "info", {"key_id": "k1", "event": "listening"}) == {"key_id": "k1", "event": "listening"}
