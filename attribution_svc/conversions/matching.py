@@ -6,8 +6,8 @@ meant are suggested, never taken. What somebody accepted is never taken away.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from attribution_svc import metrics
@@ -42,6 +42,7 @@ MOST_REFERENCES_ASKED = 3
 """Of one orphan, those that are believed most."""
 _IDLE_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 10.0
+_PAUSE_OF_REFUSED = timedelta(hours=1)
 _log = get_logger(__name__)
 _NOTHING = Linked(is_read=True, touch=None, campaign_id="")
 """Of an event that the reading can have nothing of."""
@@ -126,10 +127,27 @@ class Matcher:
             count = told.match_count if match.state is told.kept.match.state else 0
             pause = pause_of(match.state, count)
             found.append(Matched(told, match, count + 1, None if pause is None else now + pause))
-        changed = await self._store.put_matches(found)
+        changed = await self._put(found)
         metrics.conversion_matches.add(changed, {"kind": "changed"})
         metrics.conversion_matches.add(len(found) - changed, {"kind": "same"})
         return len(due)
+
+    async def _put(self, found: Sequence[Matched]) -> int:
+        """Let the store keep what was found; one that it chokes on stays as it was, and keeps no other waiting."""
+        try:
+            return await self._store.put_matches(found)
+        except TrellisError:
+            raise
+        except Exception as error:  # noqa: BLE001 - what one conversion's click breaks must not keep all others waiting
+            if len(found) > 1:
+                half = len(found) // 2
+                return await self._put(found[:half]) + await self._put(found[half:])
+            (bad,) = found
+            # Its text may hold what was sent.
+            conversion_id = bad.due.kept.conversion.conversion_id
+            _log.error("a match cannot be kept", conversion_id=conversion_id, error=type(error).__name__)
+            later = self._clock.now() + _PAUSE_OF_REFUSED
+            return await self._store.put_matches([replace(bad, match=bad.due.kept.match, next_time=later)])
 
     async def _linked(self, due: Sequence[Due]) -> tuple[dict[Due, list[Linked]], datetime | None]:
         """Ask for the touches of all, in as few calls as their number allows."""

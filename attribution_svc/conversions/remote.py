@@ -1,7 +1,7 @@
 """What conversions ask and tell analytics_svc: clicks behind events, verdicts, and whether its reading was changed."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -107,7 +107,7 @@ class RemoteReading:
         if len(answer.found) != len(asked):
             raise InternalError
         return [
-            replace(_click(told.click), user_id=told.user_id) if told.HasField("click") else None
+            replace(_click(told.click), user_id=_plain(told.user_id)) if told.HasField("click") else None
             for told in answer.found
         ]
 
@@ -145,13 +145,11 @@ class RemoteReading:
 
 
 def _linked(event: link_service_pb2.LinkedEvent) -> Linked:
+    campaign_id = _plain(event.campaign_id)
     if not event.HasField("touch"):
-        return Linked(event.is_read, None, event.campaign_id)
-    touch = Touch(
-        event_id=event.touch.event_id,
-        event_time=event.touch.event_time.ToDatetime(UTC),
-        click_id=event.touch.click_id,
-        external_click_id=_plain(event.touch.external_click_id),
+        return Linked(event.is_read, None, campaign_id)
+    touch = replace(
+        _click(event.touch),
         campaign_id=event.campaign_id,
         campaign_version=event.campaign_version,
         rule_id=event.rule_id,
@@ -161,17 +159,18 @@ def _linked(event: link_service_pb2.LinkedEvent) -> Linked:
         medium=event.medium,
         channel=event.channel,
     )
-    return Linked(event.is_read, touch, event.campaign_id)
+    return Linked(event.is_read, _plain_touch(touch), campaign_id)
 
 
 def _click(click: link_service_pb2.Click) -> Touch:
-    return Touch(
+    touch = Touch(
         event_id=click.event_id,
         event_time=click.event_time.ToDatetime(UTC),
         click_id=click.click_id,
-        external_click_id=_plain(click.external_click_id),
+        external_click_id=click.external_click_id,
         campaign_id=click.campaign_id,
     )
+    return _plain_touch(touch)
 
 
 def _verdict(verdict: Verdict) -> overlay_service_pb2.Verdict:
@@ -192,6 +191,12 @@ def _verdict(verdict: Verdict) -> overlay_service_pb2.Verdict:
 def _cut(reference: str) -> str:
     """Return a reference as long as one may be asked for; what is no text in it is asked for as it is kept."""
     return reference.encode()[:_LONGEST_REFERENCE_BYTES].decode("utf-8", "ignore")
+
+
+def _plain_touch(touch: Touch) -> Touch:
+    """Return a touch with texts that a database takes: most of them are what anybody wrote into a link."""
+    values = {column.name: getattr(touch, column.name) for column in fields(touch)}
+    return Touch(**{name: _plain(value) if isinstance(value, str) else value for name, value in values.items()})
 
 
 def _plain(text: str) -> str:

@@ -170,6 +170,18 @@ async def test_an_event_that_the_reading_refuses_keeps_no_other_waiting(
     }
 
 
+async def test_a_click_that_no_column_holds_keeps_no_other_waiting(
+    store: PostgresCampaignStore, reading: Reading, matcher: Matcher
+) -> None:
+    await take(store.conversions, *(postback(number, "click_id=c") for number in range(5)))
+    reading.touches_by_id = {event_id_of(number): click(number) for number in range(5)}
+    reading.touches_by_id[event_id_of(3)] = replace(click(3), source="a\0b")
+    assert await matcher.match_some() == 5
+    states = [kept.match.state for kept in await listed(store.conversions)]
+    assert states == [MatchState.MATCHED, MatchState.PENDING, *[MatchState.MATCHED] * 3]
+    assert await matcher.match_some() == 0
+
+
 async def test_matches_do_not_wait_for_what_may_be_meant(
     store: PostgresCampaignStore, reading: Reading, matcher: Matcher, dsn: str
 ) -> None:
