@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 
@@ -196,7 +196,8 @@ def _cut(reference: str) -> str:
 def _plain_touch(touch: Touch) -> Touch:
     """Return a touch with texts that a database takes: most of them are what anybody wrote into a link."""
     values = {column.name: getattr(touch, column.name) for column in fields(touch)}
-    return Touch(**{name: _plain(value) if isinstance(value, str) else value for name, value in values.items()})
+    texts: dict[str, Any] = {name: _plain(value) for name, value in values.items() if isinstance(value, str)}
+    return replace(touch, **texts)
 
 
 def _plain(text: str) -> str:
