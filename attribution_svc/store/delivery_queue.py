@@ -8,10 +8,11 @@ from typing import Any
 
 import asyncpg
 
+from attribution_svc.store.abandoned import without_abandoned
 from attribution_svc.store.change_log import change_of
 from attribution_svc.store.delivery_log import PostgresDeliveryLog, insert_attempts
 from attribution_svc.store.webhooks import COLUMNS, readable_webhook_of, webhook_of, write
-from attribution_svc.webhooks.attempt import Circuit, DeliveryState, Failure, Next, Outcome, Pace
+from attribution_svc.webhooks.attempt import Circuit, DeliveryState, Next, Outcome, Pace
 from attribution_svc.webhooks.change import Change
 from attribution_svc.webhooks.store import Attempt, ChangeBatch, Claim, ClaimLimits, NewDelivery
 from attribution_svc.webhooks.stored import change_from_json, change_to_json
@@ -59,7 +60,7 @@ ORDER BY h.claim_time, h.organization_id, h.webhook_id LIMIT $4 FOR UPDATE OF h 
 """  # noqa: S608 - the columns are ours
 _TAKE = """
 WITH picked AS (
-    SELECT d.organization_id, d.delivery_id, d.state
+    SELECT d.organization_id, d.delivery_id, d.state, d.next_attempt_time
     FROM unnest($1::text[], $2::text[], $3::int[]) AS given (organization_id, webhook_id, most)
     CROSS JOIN LATERAL (
         SELECT * FROM webhook_deliveries d
@@ -71,7 +72,7 @@ UPDATE webhook_deliveries d
 SET state = 'delivering', attempt_count = d.attempt_count + 1, next_attempt_time = $5
 FROM picked WHERE d.organization_id = picked.organization_id AND d.delivery_id = picked.delivery_id
 RETURNING d.organization_id, d.webhook_id, d.delivery_id, d.change, d.attempt_count, d.tried_before, d.create_time,
-          d.expire_time, picked.state AS old_state
+          d.expire_time, picked.state AS old_state, picked.next_attempt_time AS old_time
 """
 _SERVED = """
 UPDATE webhook_health h SET open_until = given.open_until, paced_until = given.paced_until, claim_time = $5
@@ -95,7 +96,6 @@ _PRESENT = f"""
 SELECT {COLUMNS} FROM webhooks w
 WHERE w.organization_id = $1 AND w.webhook_id = $2 AND w.is_enabled AND w.delete_time IS NULL FOR UPDATE
 """  # noqa: S608 - as above
-_ABANDONED = "the process that made this attempt died before it knew the answer"
 GONE_REASON = "the receiver answered 410 Gone"
 
 
@@ -156,9 +156,9 @@ class PostgresDeliveryQueue(PostgresDeliveryLog):
             if not shares:
                 return []
             taken = await connection.fetch(_TAKE, *_keys(list(shares)), list(shares.values()), now, now + limits.lease)
-            await _serve(connection, rows, taken, limits, now)
-            await _log_abandoned(connection, taken, now)
-        claims = [_claim(row, webhooks[_key(row)]) for row in taken]
+            sendable = await without_abandoned(connection, taken, webhooks, limits.lease, now)
+            await _serve(connection, rows, sendable, limits, now)
+        claims = [_claim(row, webhooks[_key(row)]) for row in sendable]
         return sorted(claims, key=lambda claim: (claim.create_time, claim.delivery_id))
 
     async def start(self, delivery: NewDelivery, webhook: Webhook, *, lease: timedelta) -> Claim:
@@ -260,14 +260,6 @@ async def _serve(
         [pace.used_until for pace in paces],
         now,
     )
-
-
-async def _log_abandoned(connection: Connection, taken: Sequence[asyncpg.Record], now: datetime) -> None:
-    outcome = Outcome(Failure.ABANDONED, detail=_ABANDONED)
-    for row in taken:
-        if row["old_state"] == DeliveryState.DELIVERING.value:
-            attempt = Attempt(row["attempt_count"] - 1, now, "", "", outcome)
-            await insert_attempts(connection, row["organization_id"], [(row["delivery_id"], attempt)])
 
 
 async def _judge(

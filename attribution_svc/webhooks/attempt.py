@@ -41,6 +41,8 @@ class Failure(enum.Enum):
     """A sealed secret cannot be opened: the mesh secret has changed."""
     ABANDONED = "abandoned"
     """We died in the middle; it may have arrived."""
+    INTERNAL = "internal"
+    """A fault of ours that was not foreseen; it may have arrived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ class Circuit:
         """Return it after an attempt. A refusal is an answer: the destination works."""
         if outcome.is_success or outcome.is_refusal:
             return Circuit()
-        if outcome.failure in (Failure.SECRET, Failure.ABANDONED):
+        if outcome.failure in (Failure.SECRET, Failure.ABANDONED, Failure.INTERNAL):
             return self
         count = self.failure_count + 1
         if count < OPEN_AFTER_FAILURES:

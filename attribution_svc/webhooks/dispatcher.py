@@ -164,16 +164,21 @@ class Dispatcher:
         try:
             await self.attempt(claim)
         except Exception as error:  # noqa: BLE001 - the lease ends, and it is tried again
-            _log.exception("an attempt failed in a way that was not foreseen", error=type(error).__name__)
+            _log.exception("what came of an attempt is not written down", error=type(error).__name__)
 
     async def _try(self, claim: Claim) -> Attempt:
         begun = self._clock.now()
-        request = build_request(claim.webhook, claim.change, delivery_id=claim.delivery_id)
+        method = url = ""
         try:
+            request = build_request(claim.webhook, claim.change, delivery_id=claim.delivery_id)
+            method, url = request.method, request.url
             outcome = await self._sender.send(self._outgoing(claim, request))
         except SecretLostError:
             outcome = Outcome(Failure.SECRET, detail="a secret of this webhook cannot be opened: set it again")
-        return Attempt(claim.number, begun, request.method, request.url, outcome)
+        except Exception as error:  # noqa: BLE001 - an attempt that is not written down is made again and again
+            _log.exception("an attempt failed in a way that was not foreseen", error=type(error).__name__)
+            outcome = Outcome(Failure.INTERNAL, detail="a fault of ours; it is tried again")
+        return Attempt(claim.number, begun, method, url, outcome)
 
     def _outgoing(self, claim: Claim, request: Request) -> Outgoing:
         """Add what is secret."""

@@ -195,8 +195,9 @@ class DeliveryQueue(Protocol):
     async def claim(self, limits: ClaimLimits, *, now: datetime) -> list[Claim]:
         """Take due deliveries out, oldest first, of the webhooks that wait longest; none whose circuit is open.
 
-        Each is ours until the lease ends; then it is due again, and the attempt is logged as abandoned. Of a webhook
-        with a rate, and of one that is probed, all replicas together take no more than they may.
+        Each is ours until the lease ends; then the attempt is logged as abandoned, and counts as one that failed: the
+        pause after it begins with the attempt. Of a webhook with a rate, and of one that is probed, all replicas
+        together take no more than they may.
         """
         ...
 

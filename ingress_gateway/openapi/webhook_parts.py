@@ -159,7 +159,8 @@ WHOLE_EXAMPLE: Json = {
     ],
 }
 _FAILURES = [
-    "status", "timeout", "dns", "connect", "tls", "reset", "refused_address", "secret", "abandoned", None,
+    "status", "timeout", "dns", "connect", "tls", "reset", "refused_address", "secret", "abandoned", "internal",
+    None,
 ]  # fmt: skip
 
 SCHEMAS: Json = {

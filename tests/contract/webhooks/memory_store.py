@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
-from attribution_svc.webhooks.attempt import Circuit, DeliveryState, Failure, Next, Outcome, Pace
+from attribution_svc.webhooks.attempt import Circuit, DeliveryState, Failure, Next, Outcome, Pace, after_attempt
 from attribution_svc.webhooks.change import Change
 from attribution_svc.webhooks.store import (
     Attempt,
@@ -185,7 +185,7 @@ class MemoryDeliveryQueue:
             rate = webhook.definition.rate_per_second
             count = health.pace.allowance(rate, health.circuit.allowance(free, now), now)
             due = sorted(self._due(now, key), key=lambda q: (q.next_attempt_time, q.new.delivery_id))
-            taken = due[: max(count, 0)]
+            taken = [q for q in due[: max(count, 0)] if self._is_sendable(q, webhook, now, limits.lease)]
             claims += [self._take(queued, webhook, now, limits.lease) for queued in taken]
             if taken:
                 health.circuit = health.circuit.probed(now, limits.lease)
@@ -274,9 +274,27 @@ class MemoryDeliveryQueue:
     def _due(self, now: datetime, key: Key) -> list[Queued]:
         return [queued for queued in self._queued.values() if queued.webhook == key and queued.is_due(now)]
 
+    def _is_sendable(self, queued: Queued, webhook: Webhook, now: datetime, lease: timedelta) -> bool:
+        """Whether it may be sent now: one whose attempt was abandoned may have to wait, or be given up."""
+        if queued.state is not DeliveryState.DELIVERING:
+            return True
+        outcome = Outcome(Failure.ABANDONED)
+        queued.attempts += (Attempt(queued.attempt_count, now, "", "", outcome),)
+        following = after_attempt(
+            outcome,
+            attempt_count=queued.attempt_count - queued.tried_before,
+            max_attempts=webhook.definition.max_attempts,
+            expire_time=queued.expire_time,
+            now=queued.next_attempt_time - lease,
+            jitter=1.0,
+        )
+        if following.attempt_time is None:
+            queued.end(following.state, now)
+            return False
+        queued.state, queued.next_attempt_time = following.state, following.attempt_time
+        return following.attempt_time <= now
+
     def _take(self, queued: Queued, webhook: Webhook, now: datetime, lease: timedelta) -> Claim:
-        if queued.state is DeliveryState.DELIVERING:
-            queued.attempts += (Attempt(queued.attempt_count, now, "", "", Outcome(Failure.ABANDONED)),)
         queued.attempt_count += 1
         queued.state, queued.next_attempt_time = DeliveryState.DELIVERING, now + lease
         return Claim(

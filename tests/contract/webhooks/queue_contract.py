@@ -163,6 +163,25 @@ class DeliveryQueueContract:
         assert [attempt.outcome.failure for attempt in delivery.attempts] == [Failure.ABANDONED, Failure.STATUS]
         assert delivery.state is DeliveryState.DEAD
 
+    async def test_abandoned_attempts_are_counted_and_followed_by_a_pause(
+        self, store: WebhookStore, queue: DeliveryQueue, log: Log
+    ) -> None:
+        await fill(store, queue, log, make_webhook(max_attempts=4), 1)
+        for number in (1, 2, 3):
+            (claim,) = await queue.claim(make_limits(), now=NOW + (number - 1) * LEASE)
+            assert claim.number == number
+        # The third began two leases after the first; 90 seconds, two leases, are between it and the fourth.
+        assert await queue.claim(make_limits(), now=NOW + 3 * LEASE) == []
+        waiting = await queue.get("org_a", "wh_1", "msg_001")
+        assert (waiting.state, waiting.attempt_count) == (DeliveryState.FAILED, 3)
+        assert waiting.next_attempt_time == NOW + 4 * LEASE
+        (last,) = await queue.claim(make_limits(), now=NOW + 4 * LEASE)
+        assert last.number == 4
+        assert await queue.claim(make_limits(), now=NOW + 5 * LEASE) == []
+        dead = await queue.get("org_a", "wh_1", "msg_001")
+        assert (dead.state, dead.attempt_count) == (DeliveryState.DEAD, 4)
+        assert [attempt.outcome.failure for attempt in dead.attempts] == [Failure.ABANDONED] * 4
+
     async def test_what_was_answered_is_logged(self, store: WebhookStore, queue: DeliveryQueue, log: Log) -> None:
         await fill(store, queue, log, make_webhook(), 1)
         (claim,) = await queue.claim(make_limits(), now=NOW)

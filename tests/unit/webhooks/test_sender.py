@@ -31,6 +31,7 @@ SENT = Outgoing(
         ("1.5", None),
         ("9999999999999", None),
         ("٣", None),
+        ("Fri, 20 Nov 99999999999999999999 08:01:00 GMT", None),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(text: str, time: timedelta | None) -> None:

@@ -749,7 +749,7 @@ class DeliveryAttempt(_message.Message):
     """HTTP status; 0: there was no answer."""
     failure: _builtins.str
     """`none`, or why it failed: `status`, `timeout`, `dns`, `connect`, `tls`, `reset`, `refused_address`, `secret`,
-    `abandoned` (our process died in the middle; it may have arrived).
+    `abandoned` (our process died in the middle; it may have arrived), `internal` (a fault of ours).
     """
     detail: _builtins.str
     """More on it, for people."""
