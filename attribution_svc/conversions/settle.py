@@ -88,6 +88,14 @@ def settle(
             _write(settlement, before, replace(before, merged_into=into), is_new_rules=is_new_rules)
 
 
+def leave_out(settlement: Settlement, events: Iterable[ConversionEvent], rules: Rules) -> None:
+    """Add what has to be written of new events that are not folded: they count for nothing."""
+    for event in events:
+        share = Share(status=rules.status(event))
+        if share != own_share(event):
+            settlement.verdicts.append(Verdict(event, share))
+
+
 def _put(settlement: Settlement, before: Kept | None, made: Conversion, *, is_new_rules: bool) -> None:
     if before is None:
         after = Kept(made)

@@ -17,7 +17,7 @@ from attribution_svc.conversions.conversion import Share
 from attribution_svc.conversions.event import ConversionEvent
 from attribution_svc.conversions.kept import Kept
 from attribution_svc.conversions.rules import Rules
-from attribution_svc.conversions.settle import Settlement, settle
+from attribution_svc.conversions.settle import Settlement, leave_out, settle
 from attribution_svc.store import conversion_sql as sql
 from attribution_svc.store.conversion_rows import (
     change_row,
@@ -96,37 +96,51 @@ async def _add(connection: Connection, events: Sequence[ConversionEvent]) -> int
     events = list({(event.organization_id, event.event_id): event for event in events}.values())
     groups = list(dict.fromkeys((event.organization_id, event.group_key) for event in events if event.order_id))
     there = await events_of_groups(connection, groups)
-    rows, fresh = _new_rows(events, there)
+    rows, beyond = _new_rows(events, there)
     added = {(row["organization_id"], row["event_id"]) for row in await connection.fetch(sql.ADD_EVENTS, json_of(rows))}
     touched: dict[Group, list[ConversionEvent]] = {}
-    for event in fresh:
-        if (event.organization_id, event.event_id) in added:
+    left_out: dict[str, list[ConversionEvent]] = {}
+    for event in events:
+        key = (event.organization_id, event.event_id)
+        if key in added and key in beyond:
+            left_out.setdefault(event.organization_id, []).append(event)
+        elif key in added:
             touched.setdefault((event.organization_id, event.group_key), []).append(event)
     for group, new in touched.items():
         new += there.get(group, [])
     known = [group for group in touched if group in there]
-    await write(connection, await settled(connection, touched, known))
+    settlement = await settled(connection, touched, known)
+    rules = await rules_in_force(connection, sorted(left_out)) if left_out else {}
+    for organization_id, members in left_out.items():
+        leave_out(settlement, members, rules.get(organization_id, Rules()))
+    await write(connection, settlement)
     return len(added)
 
 
 def _new_rows(
     events: Sequence[ConversionEvent], there: Mapping[Group, Sequence[ConversionEvent]]
-) -> tuple[list[dict[str, Any]], list[ConversionEvent]]:
-    """Return the rows of ``events``, and those of them that are to be folded: an order has room for so many."""
+) -> tuple[list[dict[str, Any]], set[tuple[str, str]]]:
+    """Return rows of ``events``, and which of them are beyond what their order has room for, by their keys.
+
+    Those that are there already have no row: they take no room again.
+    """
     rows: list[dict[str, Any]] = []
-    fresh: list[ConversionEvent] = []
+    beyond: set[tuple[str, str]] = set()
     counts = {group: len(members) for group, members in there.items()}
+    known = {(event.organization_id, event.event_id) for members in there.values() for event in members}
     for event in events:
+        key = (event.organization_id, event.event_id)
+        if key in known:
+            continue
         group = (event.organization_id, event.group_key)
         counts[group] = counts.get(group, 0) + 1
         is_beyond = counts[group] > MOST_EVENTS_OF_GROUP
         row = event_row(event, is_beyond=is_beyond)
         if is_beyond:
             row["marks"] = (*event.marks, BEYOND)
-        else:
-            fresh.append(event)
+            beyond.add(key)
         rows.append(row)
-    return rows, fresh
+    return rows, beyond
 
 
 async def settled(

@@ -68,6 +68,18 @@ async def test_the_reading_is_told_where_an_event_counts_for_something_else(stor
     assert verdicts[1]["revision"] == duplicate["revision"]
 
 
+async def test_the_reading_is_told_that_events_count_for_nothing_where_an_order_has_no_room(
+    store: ConversionStore, dsn: str
+) -> None:
+    events = [postback(number, "txid=1&event=purchase&payout=5", seconds=number / 1000) for number in range(1, 1004)]
+    for _ in range(2):
+        await take(store, *events[:1001])
+        await take(store, *events[900:])
+    verdicts = await rows(dsn, "SELECT * FROM conversion_verdicts ORDER BY event_id")
+    assert [verdict["event_id"] for verdict in verdicts] == [event_id_of(number) for number in range(2, 1004)]
+    assert not any(verdict["is_conversion"] or verdict["value_micros"] for verdict in verdicts)
+
+
 async def test_what_anybody_may_send_fits_the_columns(store: ConversionStore, dsn: str) -> None:
     longest = "%ff" * 512
     events = [

@@ -17,7 +17,7 @@ from attribution_svc.conversions.conversion import Share
 from attribution_svc.conversions.event import ConversionEvent
 from attribution_svc.conversions.kept import Kept, MatchState
 from attribution_svc.conversions.rules import Rules
-from attribution_svc.conversions.settle import Change, Settlement, settle
+from attribution_svc.conversions.settle import Change, Settlement, leave_out, settle
 from svc_runtime.errors import UnavailableError
 
 Key = tuple[str, str]
@@ -59,6 +59,8 @@ class MemoryConversionStore:
             if len(self._groups[group]) < MOST_EVENTS_OF_GROUP:
                 self._groups[group][event.event_id] = event
                 touched[group] = None
+            else:
+                self._leave_out(event)
         for group in touched:
             self._settle(group)
         return count
@@ -113,6 +115,12 @@ class MemoryConversionStore:
         self.changes += settlement.changes
         for verdict in settlement.verdicts:
             self.told[organization_id, verdict.event.event_id] = verdict.share
+
+    def _leave_out(self, event: ConversionEvent) -> None:
+        settlement = Settlement()
+        leave_out(settlement, [event], self.rules.get(event.organization_id, Rules()))
+        for verdict in settlement.verdicts:
+            self.told[event.organization_id, event.event_id] = verdict.share
 
     def _check_up(self) -> None:
         if self.is_down:

@@ -148,6 +148,13 @@ class ConversionStoreContract:
         assert len(found.conversion.event_ids) == 1000
         assert len(await store.events("org_a", [event_id_of(1010)])) == 1
 
+    async def test_what_is_there_already_takes_no_room_again(self, store: ConversionStore) -> None:
+        events = [postback(number, "txid=1&payout=5", seconds=number / 1000) for number in range(1, 801)]
+        await take(store, *events[:600])
+        assert await take(store, *events) == 200
+        (found,) = await listed(store)
+        assert len(found.conversion.event_ids) == 800
+
     async def test_writers_at_once_lose_nothing(self, store: ConversionStore) -> None:
         async def write(number: int) -> None:
             while True:
