@@ -6,10 +6,12 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from urllib.parse import urlsplit
 
 from attribution_svc.campaigns.destination import read_destination
 from attribution_svc.webhooks.body import read_body_template
 from macro_language.names import CONVERSION
+from macro_language.template import without_macros
 from rule_language.predicate import Predicate
 from svc_runtime.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, Violation
 
@@ -27,6 +29,7 @@ METHODS = ("GET", "POST", "PUT")
 DEFAULT_ATTEMPTS = 12
 DEFAULT_AGE = timedelta(days=3)
 
+_PORTS = {"http": 80, "https": 443}
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 # What we say ourselves, or what says to whom and how a message is sent.
@@ -138,7 +141,8 @@ class WebhookChange:
     """What a caller wants to be otherwise. None: as it is."""
 
     define: Callable[[Definition], Definition] | None = None
-    """Makes the wanted definition of the present one. A secret header with an empty value keeps the one that it has."""
+    """Makes the wanted definition of the present one. A secret header with an empty value keeps the one that it has, as
+    long as the URL leads to the same host, port and scheme."""
     is_enabled: bool | None = None
     expected_version: int = 0
     """The version that the caller has seen; 0: do not check."""
@@ -192,6 +196,8 @@ def changed(webhook: Webhook, change: WebhookChange, *, now: datetime) -> Webhoo
     if change.define is not None:
         wanted = change.define(webhook.definition)
         definition = normalised(webhook.kind, wanted, sealed_headers=frozenset(webhook.sealed_headers))
+        if violations := list(_carried_off(webhook.definition, definition)):
+            raise InvalidArgumentError.of(violations)
     is_enabled = webhook.is_enabled if change.is_enabled is None else change.is_enabled
     following = replace(
         webhook,
@@ -202,6 +208,21 @@ def changed(webhook: Webhook, change: WebhookChange, *, now: datetime) -> Webhoo
     if following == webhook:
         return webhook
     return replace(following, version=webhook.version + 1, update_time=max(now, webhook.update_time))
+
+
+def _carried_off(before: Definition, after: Definition) -> Iterator[Violation]:
+    """Secrets that would go where whoever gave them did not mean them to."""
+    if _origin(before.url) == _origin(after.url):
+        return
+    for at, header in enumerate(after.headers):
+        if header.is_secret and not header.value:
+            told = f"{header.name!r} is secret: give it again, because the URL leads to another host, port or scheme"
+            yield Violation(f"headers[{at}].value", told)
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(without_macros(url))
+    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
 
 
 def _text_violations(wanted: Definition) -> Iterator[Violation]:

@@ -170,7 +170,8 @@ SCHEMAS: Json = {
             **_HEADER,
             "value": {
                 "type": ["string", "null"],
-                "description": "Printable ASCII. In a change, a secret header without a value keeps the one it has.",
+                "description": "Printable ASCII. In a change, a secret header without a value keeps the one it has, as "
+                "long as the URL leads to the same host, port and scheme.",
             },
         },
         "name",

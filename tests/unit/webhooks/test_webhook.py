@@ -109,6 +109,30 @@ def test_a_change_makes_a_version_and_no_change_makes_none() -> None:
         changed(webhook, WebhookChange(expected_version=7), now=NOW)
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["https://b.example/hook", "http://a.example/hook", "https://a.example:8443/hook", "https://a.example.b/hook"],
+)
+def test_a_secret_header_does_not_go_to_another_place_than_it_was_given_for(url: str) -> None:
+    kept = Header("X-Key", "", is_secret=True)
+    webhook = make_webhook(url="https://a.example/hook?c={click_id}")
+    webhook = replace(
+        webhook, definition=replace(webhook.definition, headers=(kept,)), sealed_headers={"x-key": b"sealed"}
+    )
+
+    def moved(url: str, header: Header) -> Definition:
+        change = WebhookChange(define=lambda present: replace(present, url=url, headers=(header,)))
+        return changed(webhook, change, now=NOW).definition
+
+    for same in ("https://a.example/other", "https://A.example:443/"):
+        assert moved(same, kept).headers == (kept,)
+    with pytest.raises(InvalidArgumentError) as caught:
+        moved(url, kept)
+    assert [found.field for found in caught.value.violations] == ["headers[0].value"]
+    assert "'X-Key' is secret" in caught.value.violations[0].description
+    assert moved(url, replace(kept, value="again")).url == url
+
+
 def test_turning_it_on_again_forgets_why_it_was_off() -> None:
     off = replace(make_webhook(is_enabled=False), disable_reason="410")
     assert changed(off, WebhookChange(is_enabled=True), now=NOW).disable_reason == ""

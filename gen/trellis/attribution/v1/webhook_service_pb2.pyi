@@ -101,7 +101,7 @@ class WebhookHeader(_message.Message):
     """Name; 1 to 128 characters. Not those that the protocol, or Standard Webhooks, has a use for."""
     value: _builtins.str
     """Value: printable ASCII, at most 2,048 bytes. Never returned of a secret header; left empty in a change, a secret
-    header keeps the value that it has.
+    header keeps the value that it has, as long as the URL leads to the same host, port and scheme.
     """
     is_secret: _builtins.bool
     """True: stored sealed, never shown, and not sent to another host after a redirect."""
