@@ -12,6 +12,8 @@ from enrichment.parameters import DEFAULT_ALIASES, from_pairs
 from svc_runtime.errors import InvalidArgumentError, TooLargeError, Violation
 
 MOST_COLUMNS = 500
+LONGEST_ROW = 1024 * 1024
+"""Characters of a row, over all its lines; the header's too. A file may be one row, and memory is many times that."""
 _PIECE = 256 * 1024
 _DELIMITERS = ",;\t|"
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
@@ -51,7 +53,7 @@ def inspect(file: BinaryIO, *, most_rows: int) -> CsvFile:
     digest, encoding = _digest_and_encoding(file)
     text = _text(file, encoding)
     try:
-        first = next(line for line in iter(text.readline, "") if line.strip())
+        first = next(filter(str.strip, _BoundedLines(text)))
     except StopIteration:
         raise _refused("is empty: the first line must name the columns") from None
     finally:
@@ -77,13 +79,39 @@ def rows_of(file: BinaryIO, found: CsvFile) -> Iterator[CsvRow]:
     yield from lines
 
 
+class _BoundedLines(Iterator[str]):
+    """The lines of a text, until those of one row grow out of bounds."""
+
+    def __init__(self, text: io.TextIOBase) -> None:
+        self._text = text
+        self._number = 0
+        self._room = LONGEST_ROW
+
+    def __next__(self) -> str:
+        """Return the next line; raise InvalidArgumentError where the row that it is of is too long."""
+        line = self._text.readline(self._room + 1)
+        if not line:
+            raise StopIteration
+        self._number += 1
+        if len(line) > self._room:
+            raise _refused(f"has a row of more than {LONGEST_ROW} characters, the limit, at line {self._number}")
+        self._room -= len(line)
+        return line
+
+    def end_row(self) -> None:
+        """Begin another row with the next line."""
+        self._room = LONGEST_ROW
+
+
 def _lines(file: BinaryIO, encoding: str, delimiter: str) -> Iterator[CsvRow]:
     """Yield the header, as row 0, and the rows; lines without anything are none."""
     text = _text(file, encoding)
-    reader = csv.reader(text, delimiter=delimiter)
+    lines = _BoundedLines(text)
+    reader = csv.reader(lines, delimiter=delimiter)
     number = 0
     try:
         for values in reader:
+            lines.end_row()
             if any(map(str.strip, values)):
                 yield CsvRow(number, reader.line_num, values)
                 number += 1

@@ -182,6 +182,10 @@ async def test_a_corrected_file_under_the_same_name_adds_what_was_corrected(work
         (b"click_id,,x\n", "has no name for column 2"),
         (b"click_id,x,X\n", "has two columns named 'X'"),
         (b"click_id," + b",".join(b"c%d" % n for n in range(500)), "has 501 columns; the limit is 500"),
+        (b"click_id" + b",aa" * 400_000, "has a row of more than 1048576 characters, the limit, at line 1"),
+        (b'"' * 1_048_577, "has a row of more than 1048576 characters, the limit, at line 1"),
+        (b"click_id\n" + b"aa," * 400_000, "has a row of more than 1048576 characters, the limit, at line 2"),
+        (b"click_id,x\n" + b'"' + b'\n","' * 300_000, "has a row of more than 1048576 characters, the limit, at line "),
         (b"click_id,x\nFb_1," + b"x" * 140_000, "is no CSV at line 2: field larger than field limit (131072)"),
     ],
 )
@@ -190,6 +194,13 @@ async def test_what_is_no_file_of_conversions_is_refused_whole(worker: Worker, b
     assert response.status == 400
     assert refused(response)["file"].startswith(problem)
     assert not await worker.events()
+
+
+async def test_many_values_in_a_row_are_told_and_spoil_no_other(worker: Worker) -> None:
+    row = b"aa," * 300_000 + b"\n"
+    answer = await taken(worker, b"click_id\n" + row * 2 + b"Fb_1\n")
+    assert [item["outcome"] for item in answer["items"]] == ["refused", "refused", "stored"]
+    assert answer["items"][0]["errors"][0]["description"] == "has 300001 values, the header has 1 columns"
 
 
 async def test_a_header_alone_is_a_file_of_nothing(worker: Worker) -> None:
