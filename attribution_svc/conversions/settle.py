@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from attribution_svc.conversions.conversion import Conversion, Share
+from attribution_svc.conversions.decide import is_outside
 from attribution_svc.conversions.event import ConversionEvent
 from attribution_svc.conversions.fold import fold
-from attribution_svc.conversions.kept import Kept
+from attribution_svc.conversions.kept import Kept, Match
 from attribution_svc.conversions.rules import Rules
 
 
@@ -46,6 +47,8 @@ class Settlement:
     """What has to be written."""
 
     kept: list[Kept] = field(default_factory=list)
+    inherited: list[Kept] = field(default_factory=list)
+    """Those of ``kept`` that have the click of one that is part of them now."""
     changes: list[Change] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
 
@@ -79,12 +82,14 @@ def settle(
         if share != told.get(event.event_id, own_share(event)):
             settlement.verdicts.append(Verdict(event, share))
     home = {event_id: made.conversion_id for made in folded.conversions for event_id in made.event_ids}
-    for made in folded.conversions:
-        _put(settlement, present.get(made.conversion_id), made, is_new_rules=is_new_rules)
     standing = {made.conversion_id for made in folded.conversions}
-    for conversion_id, before in present.items():
+    merged = {conversion_id: before for conversion_id, before in present.items() if conversion_id not in standing}
+    for made in folded.conversions:
+        before = present.get(made.conversion_id)
+        _put(settlement, before, made, _inherited(before, made, merged, rules), is_new_rules=is_new_rules)
+    for conversion_id, before in merged.items():
         into = home.get(conversion_id, "")
-        if conversion_id not in standing and before.merged_into != into:
+        if before.merged_into != into:
             _write(settlement, before, replace(before, merged_into=into), is_new_rules=is_new_rules)
 
 
@@ -96,13 +101,31 @@ def leave_out(settlement: Settlement, events: Iterable[ConversionEvent], rules: 
             settlement.verdicts.append(Verdict(event, share))
 
 
-def _put(settlement: Settlement, before: Kept | None, made: Conversion, *, is_new_rules: bool) -> None:
+def _inherited(before: Kept | None, made: Conversion, merged: Mapping[str, Kept], rules: Rules) -> Match | None:
+    """Return the click that somebody accepted for one that is part of ``made`` now, where nobody did for itself."""
+    if before is not None and before.match.is_accepted:
+        return None
+    parts = (merged[event_id].match for event_id in made.event_ids if event_id in merged)
+    match = next((match for match in parts if match.is_accepted), None)
+    if match is None or match.touch is None:
+        return None
+    return replace(match, is_outside_window=is_outside(match.touch, made, {made.organization_id: rules}))
+
+
+def _put(
+    settlement: Settlement, before: Kept | None, made: Conversion, inherited: Match | None, *, is_new_rules: bool
+) -> None:
     if before is None:
-        after = Kept(made)
+        after = Kept(made, inherited or Match())
         settlement.kept.append(after)
         settlement.changes.append(Change(ChangeKind.CREATED, None, after))
-    elif before.conversion != made or before.merged_into:
-        _write(settlement, before, replace(before, conversion=made, merged_into=""), is_new_rules=is_new_rules)
+    elif before.conversion != made or before.merged_into or inherited:
+        after = replace(before, conversion=made, match=inherited or before.match, merged_into="")
+        _write(settlement, before, after, is_new_rules=is_new_rules)
+    else:
+        return
+    if inherited:
+        settlement.inherited.append(after)
 
 
 def _write(settlement: Settlement, before: Kept, after: Kept, *, is_new_rules: bool) -> None:
@@ -123,4 +146,6 @@ def _kind(before: Kept, after: Kept) -> ChangeKind | None:
         return ChangeKind.STATUS
     if (old.value_micros, old.currency) != (new.value_micros, new.currency):
         return ChangeKind.VALUE
+    if before.match != after.match:
+        return ChangeKind.MATCHED
     return None

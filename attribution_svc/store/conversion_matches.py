@@ -15,8 +15,8 @@ from attribution_svc.conversions.rules import Rules
 from attribution_svc.conversions.settle import Change, ChangeKind
 from attribution_svc.store import conversion_match_sql as sql
 from attribution_svc.store.conversion_rows import change_row, json_of, kept_of, match_row
-from attribution_svc.store.conversion_sql import ADD_CHANGES, ADD_CLICKS, GET
-from attribution_svc.store.conversions import lock, rules_in_force
+from attribution_svc.store.conversion_sql import ADD_CHANGES, GET
+from attribution_svc.store.conversions import add_clicks, click_ids_of, lock, rules_in_force
 from svc_runtime.errors import FailedPreconditionError
 from svc_runtime.postgres import Connection, Database
 
@@ -194,12 +194,5 @@ async def _tell(connection: Connection, changes: Sequence[Change]) -> None:
     if not changes:
         return
     await connection.execute(ADD_CHANGES, json_of(map(change_row, changes)))
-    keys = [
-        (change.after.conversion.organization_id, click_id, change.after.conversion.conversion_id)
-        for change in changes
-        if (touch := change.after.match.touch) is not None
-        for click_id in (touch.click_id, touch.external_click_id)
-        if click_id
-    ]
-    if keys:
-        await connection.execute(ADD_CLICKS, *map(list, zip(*keys, strict=True)))
+    found = [change.after for change in changes]
+    await add_clicks(connection, [(kept.conversion, click_id) for kept in found for click_id in click_ids_of(kept)])

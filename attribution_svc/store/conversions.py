@@ -13,12 +13,13 @@ from attribution_svc.conversions.book import (
     Wanted,
     no_such_conversion,
 )
-from attribution_svc.conversions.conversion import Share
+from attribution_svc.conversions.conversion import Conversion, Share
 from attribution_svc.conversions.event import ConversionEvent
 from attribution_svc.conversions.kept import Kept
 from attribution_svc.conversions.rules import Rules
 from attribution_svc.conversions.settle import Settlement, leave_out, settle
 from attribution_svc.store import conversion_sql as sql
+from attribution_svc.store.conversion_match_sql import PUT_MATCHES
 from attribution_svc.store.conversion_rows import (
     change_row,
     conversion_row,
@@ -26,6 +27,7 @@ from attribution_svc.store.conversion_rows import (
     event_row,
     json_of,
     kept_of,
+    match_row,
     rules_of,
     share_of,
     verdict_row,
@@ -171,17 +173,40 @@ async def write(connection: Connection, settlement: Settlement) -> None:
     """Write conversions, the news of them, and what the reading is to be told."""
     if settlement.kept:
         await connection.execute(sql.PUT_CONVERSIONS, json_of(map(conversion_row, settlement.kept)))
-        keys = [
-            (kept.conversion.organization_id, reference, kept.conversion.conversion_id)
-            for kept in settlement.kept
-            for reference in kept.conversion.click_references
-        ]
-        if keys:
-            await connection.execute(sql.ADD_CLICKS, *map(list, zip(*keys, strict=True)))
+        await add_clicks(
+            connection,
+            [
+                (kept.conversion, reference)
+                for kept in settlement.kept
+                for reference in kept.conversion.click_references
+            ],
+        )
+    if settlement.inherited:
+        # Due at once: the reading may know more of the click than those did who had it before.
+        due = [{"match_count": 0, "next_match_time": kept.conversion.last_event_time} for kept in settlement.inherited]
+        rows = [match_row(kept) | when for kept, when in zip(settlement.inherited, due, strict=True)]
+        await connection.execute(PUT_MATCHES, json_of(rows))
+        await add_clicks(
+            connection,
+            [(kept.conversion, click_id) for kept in settlement.inherited for click_id in click_ids_of(kept)],
+        )
     if settlement.changes:
         await connection.execute(sql.ADD_CHANGES, json_of(map(change_row, settlement.changes)))
     if settlement.verdicts:
         await connection.execute(sql.PUT_VERDICTS, json_of(map(verdict_row, settlement.verdicts)))
+
+
+async def add_clicks(connection: Connection, references: Sequence[tuple[Conversion, str]]) -> None:
+    """Let conversions be found by what names their clicks."""
+    if references:
+        keys = [(told.organization_id, reference, told.conversion_id) for told, reference in references]
+        await connection.execute(sql.ADD_CLICKS, *map(list, zip(*keys, strict=True)))
+
+
+def click_ids_of(kept: Kept) -> list[str]:
+    """Return the ids of the click of a conversion, ours and the source's."""
+    touch = kept.match.touch
+    return [click_id for click_id in (touch.click_id, touch.external_click_id) if click_id] if touch else []
 
 
 async def rules_in_force(connection: Connection, organization_ids: Sequence[str]) -> dict[str, Rules]:

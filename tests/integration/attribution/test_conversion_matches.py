@@ -13,7 +13,7 @@ from attribution_svc.conversions.kept import Kept, MatchState, Touch
 from attribution_svc.conversions.matching import Matcher
 from attribution_svc.conversions.orphans import Orphans, OrphanSum
 from attribution_svc.conversions.rematch import Rematcher
-from attribution_svc.conversions.rules import Policy
+from attribution_svc.conversions.rules import Choice, Policy
 from attribution_svc.conversions.ruling import Ruling
 from attribution_svc.store.postgres import PostgresCampaignStore
 from svc_runtime.clock import SystemClock
@@ -315,6 +315,42 @@ async def test_what_somebody_accepts_stays(
     assert (accepted["click_event_id"], accepted["actor"]) == ("click-5", "key:anna")
     told = await rows(dsn, "SELECT kind FROM conversion_changes ORDER BY change_id")
     assert [change["kind"] for change in told] == ["created", "matched", "matched"]
+
+
+async def test_what_was_accepted_stays_with_its_order_when_an_earlier_event_comes_late(
+    store: PostgresCampaignStore, reading: Reading, matcher: Matcher, dsn: str
+) -> None:
+    await take(store.conversions, postback(2, "txid=1&status=sale"))
+    reading.clicks["theirs5"] = [FoundClick("exact", click(5))]
+    orphans = Orphans(store.conversion_matches, reading)
+    await orphans.match(event_id_of(2), "theirs5", organization_id="org_a", actor="key:anna")
+    await take(store.conversions, postback(1, "txid=1&status=lead"))
+    (kept,) = await listed(store.conversions, click_id="ours5")
+    assert kept.conversion.conversion_id == event_id_of(1)
+    assert (kept.match.touch, kept.match.is_accepted) == (click(5), True)
+    reading.touches_by_id[event_id_of(1)] = click(9)
+    await matcher.match_some()
+    assert (await the_only(store)).match.touch == replace(click(5), campaign_id="")
+    told = await rows(dsn, "SELECT kind, after FROM conversion_changes WHERE kind = 'created' ORDER BY change_id")
+    assert [json.loads(change["after"])["click_id"] for change in told] == ["", "ours5"]
+
+
+async def test_what_was_accepted_stays_with_its_order_when_the_policy_changes_and_changes_back(
+    store: PostgresCampaignStore, reading: Reading, matcher: Matcher
+) -> None:
+    ruling = Ruling(store.conversion_rules)
+    await ruling.set_policy("*", Policy(Choice.PER_EVENT), organization_id="org_a", actor="key:1")
+    await finish(store)
+    await take(store.conversions, *(postback(number, "txid=1&event=purchase&payout=5") for number in (1, 2)))
+    await matcher.match_some()
+    reading.clicks["theirs5"] = [FoundClick("exact", click(5))]
+    orphans = Orphans(store.conversion_matches, reading)
+    await orphans.match(event_id_of(2), "theirs5", organization_id="org_a", actor="key:anna")
+    for choice, accepted in ((Choice.FIRST, [1]), (Choice.PER_EVENT, [2, 1])):
+        await ruling.set_policy("*", Policy(choice), organization_id="org_a", actor="key:1")
+        await finish(store)
+        found = await listed(store.conversions)
+        assert ids([kept for kept in found if kept.match.touch == click(5) and kept.match.is_accepted]) == accepted
 
 
 async def test_what_cannot_be_accepted_is_refused(
