@@ -8,7 +8,7 @@ import grpc
 from attribution_svc.webhooks.change import Change, Click, Touch, touch_of
 from enrichment.parameters import DEFAULT_ALIASES
 from enrichment.requests import first_values, header_pairs, hostname, sent_parameters
-from svc_runtime.errors import Code
+from svc_runtime.errors import Code, UnavailableError
 from svc_runtime.grpc_client import Credentials
 from svc_runtime.logs import get_logger
 from svc_runtime.mesh_token import Caller, CallerKind
@@ -22,7 +22,10 @@ MOST_PARAMS = 200
 LONGEST_VALUE_BYTES = 2048
 _SECONDS = 5.0
 _MOST_AT_ONCE = 16
-_PASSING = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.RATE_LIMITED})
+_NO_CLICK = frozenset({Code.NOT_FOUND, Code.INVALID_ARGUMENT})
+PATIENCE_SECONDS = 600.0
+"""How long one click that cannot be read, while capture_svc is there, may keep all others waiting."""
+_MOST_FAILING = 10_000
 _ALIASES = {"term": "term", "content": "content", "placement": "placement", "cost": "cost", "campaign": "campaign"}
 """Macros, by what the parameters are called in our own names."""
 _log = get_logger(__name__)
@@ -31,9 +34,14 @@ _log = get_logger(__name__)
 class CapturedClicks:
     """``Clicks`` of capture_svc, each asked for in the name of its own organisation."""
 
-    def __init__(self, channel: grpc.aio.Channel, credentials: Credentials) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, credentials: Credentials, *, patience_seconds: float = PATIENCE_SECONDS
+    ) -> None:
         self._stub: pb_grpc.CaptureServiceAsyncStub = pb_grpc.CaptureServiceStub(channel)
         self._credentials = credentials
+        self._patience_seconds = patience_seconds
+        self._failing: dict[Touch, float] = {}
+        """Since when, by the loop's time."""
 
     async def of(self, changes: Sequence[Change]) -> Mapping[Touch, Click]:
         """See ``Clicks.of``."""
@@ -56,13 +64,24 @@ class CapturedClicks:
             )
         except grpc.aio.AioRpcError as error:
             failure = error_from_rpc(error)
-            if failure.code in _PASSING:
-                raise failure from None
+            if failure.code not in _NO_CLICK and self._is_worth_waiting(touch, failure.code):
+                raise UnavailableError(f"a click cannot be read now: {failure.code.name}") from None
             if failure.code is not Code.NOT_FOUND:
-                # Waiting would not help, and everybody would wait.
                 _log.error("a click cannot be read", code=failure.code.name, reason=failure.reason)
+            self._failing.pop(touch, None)
             return None
+        self._failing.pop(touch, None)
         return click_of(answer.event)
+
+    def _is_worth_waiting(self, touch: Touch, code: Code) -> bool:
+        """Whether to ask again: what is told without the click can never be mended, but everybody waits meanwhile."""
+        if code is Code.UNAVAILABLE:
+            return True
+        if len(self._failing) >= _MOST_FAILING:
+            # Those that nobody asks for any more: a backfill was given up.
+            self._failing.clear()
+        now = asyncio.get_running_loop().time()
+        return now - self._failing.setdefault(touch, now) < self._patience_seconds
 
 
 def click_of(event: event_pb2.Event) -> Click:

@@ -1,5 +1,6 @@
 """The clicks of conversions over a real port, with capture_svc's own RPC behind it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import grpc
@@ -7,7 +8,15 @@ import pytest
 from pydantic import SecretStr
 
 from attribution_svc.webhooks.clicks import CapturedClicks
-from svc_runtime.errors import Code, InternalError, NotFoundError, TrellisError, UnavailableError
+from svc_runtime.errors import (
+    InternalError,
+    InvalidArgumentError,
+    NotFoundError,
+    PermissionDeniedError,
+    TrellisError,
+    UnauthenticatedError,
+    UnavailableError,
+)
 from svc_runtime.grpc_client import Credentials
 from svc_runtime.grpc_server import GrpcServer
 from svc_runtime.interceptors import ServicerContext, current_caller
@@ -18,6 +27,7 @@ from trellis.capture.v1 import capture_service_pb2_grpc as pb_grpc
 from trellis.capture.v1 import event_pb2
 
 pytestmark = pytest.mark.loopback
+PATIENCE_SECONDS = 0.1
 MESH = MeshSettings(mesh_secret=SecretStr("m" * 32), drain_seconds=0)
 
 
@@ -46,14 +56,26 @@ def capture() -> FakeCapture:
 
 
 @pytest.fixture
-async def clicks(capture: FakeCapture) -> AsyncIterator[CapturedClicks]:
-    """A client of it."""
+async def channel(capture: FakeCapture) -> AsyncIterator[grpc.aio.Channel]:
+    """Where it is."""
     server = GrpcServer(MESH, service_names=[])
     server.add(lambda s: pb_grpc.add_CaptureServiceServicer_to_server(capture, s))
     port = await server.start("127.0.0.1:0")
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield CapturedClicks(channel, Credentials(MESH, "attribution_svc"))
+        yield channel
     await server.stop()
+
+
+@pytest.fixture
+def clicks(channel: grpc.aio.Channel) -> CapturedClicks:
+    """A client of it."""
+    return CapturedClicks(channel, Credentials(MESH, "attribution_svc"))
+
+
+@pytest.fixture
+def impatient(channel: grpc.aio.Channel) -> CapturedClicks:
+    """One that soon gives a click up."""
+    return CapturedClicks(channel, Credentials(MESH, "attribution_svc"), patience_seconds=PATIENCE_SECONDS)
 
 
 async def test_each_click_is_asked_for_once_and_in_the_name_of_its_organisation(
@@ -74,13 +96,44 @@ async def test_each_click_is_asked_for_once_and_in_the_name_of_its_organisation(
     assert sorted(capture.asked) == [("org_a", "e1"), ("org_a", "gone"), ("org_b", "e1")]
 
 
-async def test_what_cannot_be_told_now_is_waited_for(clicks: CapturedClicks, capture: FakeCapture) -> None:
-    capture.error = UnavailableError("the store is away")
-    with pytest.raises(TrellisError) as caught:
-        await clicks.of([make_change(1, touch_event_id="e1")])
-    assert caught.value.code is Code.UNAVAILABLE
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnavailableError("the store is away"),
+        InternalError(),
+        UnauthenticatedError("another mesh secret, for a moment"),
+        PermissionDeniedError("a scope that is not known yet"),
+    ],
+)
+async def test_what_cannot_be_told_now_is_waited_for(
+    clicks: CapturedClicks, capture: FakeCapture, error: TrellisError
+) -> None:
+    capture.error = error
+    for _ in range(2):
+        with pytest.raises(UnavailableError):
+            await clicks.of([make_change(1, touch_event_id="e1")])
+    capture.error = None
+    assert len(await clicks.of([make_change(1, touch_event_id="e1")])) == 1
 
 
-async def test_what_will_never_be_told_stops_nobody(clicks: CapturedClicks, capture: FakeCapture) -> None:
-    capture.error = InternalError()
+async def test_an_id_that_is_none_has_no_click(clicks: CapturedClicks, capture: FakeCapture) -> None:
+    capture.error = InvalidArgumentError("no id")
     assert await clicks.of([make_change(1, touch_event_id="e1")]) == {}
+
+
+async def test_one_click_that_can_never_be_read_does_not_stop_all_for_ever(
+    impatient: CapturedClicks, capture: FakeCapture
+) -> None:
+    change = make_change(1, touch_event_id="e1")
+    capture.error = InternalError()
+    with pytest.raises(UnavailableError):
+        await impatient.of([change])
+    await asyncio.sleep(PATIENCE_SECONDS)
+    assert await impatient.of([change]) == {}
+    # Another one is waited for anew, and so is what is away altogether.
+    with pytest.raises(UnavailableError):
+        await impatient.of([make_change(2, touch_event_id="e2")])
+    capture.error = UnavailableError("the store is away")
+    await asyncio.sleep(PATIENCE_SECONDS)
+    with pytest.raises(UnavailableError):
+        await impatient.of([change])
