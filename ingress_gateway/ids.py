@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 # 2020-01-01, in Unix milliseconds: 41 bits from here last until 2089.
 _VISITOR_EPOCH_MS = 1_577_836_800_000
 _KEYED_NAMESPACE = uuid.UUID("6f2b7d1e-0c55-5d3a-9a6e-74726c6c6973")
+_SENDER_NAMESPACE = uuid.UUID("1c7f0a52-93d4-5be8-8a41-d0e6b95f2c37")
 
 
 class _Randomness:
@@ -44,10 +45,16 @@ def event_id(time_ms: int) -> str:
     return f"{stamp[:8]}-{stamp[8:]}-7{tail[:3]}-{_VARIANTS[int(tail[3], 16)]}{tail[4:7]}-{tail[7:19]}"
 
 
-def keyed_event_id(organization_id: str, idempotency_key: bytes) -> str:
-    """Return the id that every event of this organisation and key has: a UUIDv5, so a repeat is known as one."""
-    name = organization_id.encode() + b"\0" + idempotency_key
-    digest = hashlib.sha1(_KEYED_NAMESPACE.bytes + name, usedforsecurity=False).digest()
+def keyed_event_id(organization_id: str, idempotency_key: bytes, *, sender: str = "") -> str:
+    """Return the id that every event of this organisation, sender and key has: a UUIDv5, so a repeat is known as one.
+
+    Keys of a ``sender``, whom nobody else can pretend to be, are its own. Without one they are the public's.
+    """
+    namespace, names = _KEYED_NAMESPACE, [organization_id.encode(), idempotency_key]
+    if sender:
+        namespace = _SENDER_NAMESPACE
+        names.insert(1, sender.encode())
+    digest = hashlib.sha1(namespace.bytes + b"\0".join(names), usedforsecurity=False).digest()
     return str(uuid.UUID(bytes=digest[:16], version=5))
 
 

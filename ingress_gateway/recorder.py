@@ -39,6 +39,7 @@ class Recorder:
         marks: Sequence[str] = (),
         body: bytes | None = None,
         idempotency_key: bytes = b"",
+        sender: str = "",
         item_index: int = 0,
         key_id: str = "",
         partner_id: str = "",
@@ -48,10 +49,14 @@ class Recorder:
     ) -> str:
         """Append an event and return its id; ``waiter`` hears when it is on disk. Raises JournalFullError.
 
-        ``event_time_ms`` is when it was decided what becomes of it; 0: now.
+        ``event_time_ms`` is when it was decided what becomes of it; 0: now. ``sender`` is whose the idempotency key is,
+        where nobody else may take it first; empty: the public's.
         """
         now_ms = event_time_ms or time.time_ns() // 1_000_000
-        event_id = keyed_event_id(organization_id, idempotency_key) if idempotency_key else new_event_id(now_ms)
+        if idempotency_key:
+            event_id = keyed_event_id(organization_id, idempotency_key, sender=sender)
+        else:
+            event_id = new_event_id(now_ms)
         sequence = self._journal.next_sequence()
         event = event_pb2.Event(
             organization_id=organization_id,

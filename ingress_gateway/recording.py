@@ -32,6 +32,7 @@ async def record_one(
         user_id=user_id,
         external_click_id=external_click_id,
         idempotency_key=idempotency_key,
+        sender=tenant.partner_id,
         marks=(*marks, "test") if tenant.is_test else marks,
         key_id=tenant.key_id,
         partner_id=tenant.partner_id,

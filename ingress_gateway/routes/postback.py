@@ -117,6 +117,7 @@ async def _checked(call: Call, partner: KnownPartner) -> bytes:
     """Return the request's own id where a partner may send it. Raise PermissionDeniedError, SignatureError.
 
     The id of a signed request is a part of what is signed, so the same request again, by whomever, is the same event.
+    Either id is the partner's own: what others send under the same one is another event.
     """
     partner.check_may_send(call.arrival.ip)
     if not partner.is_signed:
@@ -124,7 +125,7 @@ async def _checked(call: Call, partner: KnownPartner) -> bytes:
     arrival = call.arrival
     secret, now = partner.signing_secret(), time.time()
     webhook_id = await off_loop(len(arrival.body), lambda: verify(arrival, secret, now=now))
-    return f"{partner.partner_id}/{webhook_id}".encode()
+    return webhook_id.encode()
 
 
 async def _refuse(

@@ -207,7 +207,7 @@ async def test_a_signed_body_is_taken(worker: Worker) -> None:
     response = await send(worker, TARGET, JSON, *signed(SALE), body=SALE)
     assert response.status == 200
     event = await worker.event()
-    assert (event.partner_id, event.network, event.idempotency_key) == ("ptr_signing", "awin", b"ptr_signing/msg_1")
+    assert (event.partner_id, event.network, event.idempotency_key) == ("ptr_signing", "awin", b"msg_1")
 
 
 async def test_a_signed_query_is_taken(worker: Worker) -> None:
@@ -236,6 +236,19 @@ async def test_a_signed_request_that_is_sent_again_is_the_same_event(worker: Wor
     assert first.event_id == again.event_id
     other = await send(worker, TARGET, JSON, *signed(SALE, name="other"), body=SALE)
     assert other.event_id != first.event_id
+
+
+async def test_nobody_takes_the_id_of_a_partners_request_before_it(worker: Worker) -> None:
+    public = [
+        await send(worker, "/postback?click_id=fb_1", f"Idempotency-Key: {key}", host=HOST)
+        for key in ("ptr_signing/msg_2", "msg_2", "ptr_signing\tmsg_2")
+    ]
+    partners = [await send(worker, TARGET, JSON, *signed(SALE, name="msg_2"), body=SALE) for _ in range(2)]
+    another = await send(worker, f"/postback/{PARTNER_TOKEN}?click_id=fb_1", "Idempotency-Key: msg_2")
+    ids = [response.event_id for response in (*public, *partners, another)]
+    assert all(ids)
+    assert ids[3] == ids[4]
+    assert len(set(ids)) == 5
 
 
 # Made when they are sent: the suite runs for longer than a signature is good.

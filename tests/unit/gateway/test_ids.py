@@ -50,6 +50,19 @@ def test_a_keyed_event_id_is_a_function_of_organisation_and_key() -> None:
     assert len(others) >= 4
 
 
+def test_the_ids_of_public_keys_stay_for_ever() -> None:
+    assert keyed_event_id("org_a", b"key") == "fa4d2f69-979e-549d-8034-dc14dace1c94"
+
+
+def test_a_senders_keys_are_its_own() -> None:
+    first = keyed_event_id("org_a", b"key", sender="ptr_1")
+    assert first == keyed_event_id("org_a", b"key", sender="ptr_1")
+    others = {keyed_event_id("org_a", b"key", sender="ptr_2"), keyed_event_id("org_b", b"key", sender="ptr_1")}
+    others |= {keyed_event_id("org_a", key) for key in (b"key", b"ptr_1\0key", b"ptr_1/key")}
+    assert first not in others
+    assert len(others) == 5
+
+
 def test_click_ids_are_unguessable_and_safe_in_urls() -> None:
     ids = [click_id() for _ in range(20_000)]
     assert len(set(ids)) == 20_000
