@@ -86,6 +86,8 @@ class _Upload:
         self._is_dry_run = is_dry_run
         self._most_bytes = call.gateway.settings.max_event_bytes
         self._now_ms = time.time_ns() // 1_000_000
+        self._times: Counter[str] = Counter()
+        """How often each row, by its digest, was there so far."""
 
     async def answer(self, file: BinaryIO, found: CsvFile) -> web.Response:
         """Record what is good, piece by piece, each on disk before the next."""
@@ -150,6 +152,7 @@ class _Upload:
             external_click_id=payload.external_click_id(),
             user_id=call.gateway.visitors.of_server(call.arrival, organization_id),
             idempotency_key=self._key(checked),
+            sender=MARK,
             item_index=row.number,
             marks=(MARK, "test") if self._principal.is_test else (MARK,),
             key_id=self._principal.key_id,
@@ -159,9 +162,13 @@ class _Upload:
         return {"row": row.number, "line": row.line, "outcome": "stored", "event_id": event_id}
 
     def _key(self, checked: CheckedRow) -> bytes:
-        """Return the row's own id: the same row of the same upload is the same event, a corrected one is another."""
+        """Return the row's own id, wherever it stands: in the same upload the same row is the same event.
+
+        One that is there twice is two; a corrected one is another.
+        """
         digest = hashlib.sha256(checked.payload.data).hexdigest()[:16]
-        return f"{MARK}/{self._upload_id}/{checked.row.number}/{digest}".encode()
+        self._times[digest] += 1
+        return f"{self._upload_id}/{digest}/{self._times[digest]}".encode()
 
     @staticmethod
     def _refused(checked: CheckedRow) -> dict[str, Any]:

@@ -173,6 +173,26 @@ async def test_a_corrected_file_under_the_same_name_adds_what_was_corrected(work
     await events(worker, 4)
 
 
+async def test_rows_of_a_corrected_file_may_move(worker: Worker) -> None:
+    header, one, two = FILE.splitlines(keepends=True)
+    first = await taken(worker, header + one + two + one, query="?upload_id=november")
+    moved = await taken(worker, header + b"Fb_0,sale,1,USD,ORD-0\r\n" + one + one + two, query="?upload_id=november")
+    before = [item["event_id"] for item in first["items"]]
+    after = [item["event_id"] for item in moved["items"]]
+    assert len(set(before)) == 3
+    assert after[1:] == [before[0], before[2], before[1]]
+    assert after[0] not in before
+
+
+async def test_nobody_takes_the_id_of_a_row_before_it(worker: Worker) -> None:
+    answer = await taken(worker, FILE, query="?upload_id=november")
+    for event in await events(worker, 2):
+        response = await worker.ask(
+            request("/postback?click_id=Fb_1", f"Idempotency-Key: {event.idempotency_key.decode()}")
+        )
+        assert response.event_id not in ("", *(item["event_id"] for item in answer["items"]))
+
+
 @pytest.mark.parametrize(
     ("body", "problem"),
     [
