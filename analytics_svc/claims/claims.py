@@ -36,9 +36,13 @@ class ClaimsInForce:
 
     async def refresh(self) -> None:
         """Read them from the store. Raise UnavailableError."""
-        self._is_read = False
+        self.forget()
         self._active = await self._store.active()
         self._is_read = True
+
+    def forget(self) -> None:
+        """Read them anew for whoever asks next: for when they may change without our hearing whether they did."""
+        self._is_read = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,7 @@ class ClaimWork:
         return operation
 
     async def _activate(self, operation: Operation, made: MadeClaim | None) -> None:
+        self._in_force.forget()
         await self._store.activate(
             operation.organization_id, operation.campaign_id, made, actor=operation.actor, now=self._now()
         )

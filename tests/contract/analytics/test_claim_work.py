@@ -5,6 +5,7 @@ import contextlib
 import itertools
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
 
@@ -125,9 +126,10 @@ class World:
             self.kept, PageTokens("m" * 32, "t"), clock=SystemClock(), mint_id=lambda: f"op_{next(ids)}"
         )
         self.registry = ClaimRegistry(self.store, self.operations, clock=SystemClock())
+        self.in_force = ClaimsInForce(self.store)
         self.work = ClaimWork(
             self.store,
-            ClaimsInForce(self.store),
+            self.in_force,
             self.history,
             ThreeMonths(),
             self.operations,
@@ -270,6 +272,25 @@ async def test_whatever_stops_it_the_next_one_goes_on(world: World, at: str, mon
     assert world.history.done[-2:] == ["move [1] 0", "move [1] 2"]
     # What came between two tries is looked for among everything.
     assert ("assign after 0" in world.history.done) == (at in ("assign 2026-02", "assign after 7"))
+
+
+async def test_a_version_that_holds_though_the_store_said_otherwise_is_laid_over_what_comes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analytics_svc.operations.FIRST_DELAY_SECONDS", 0.001)
+    assert await world.in_force.current() == {}
+    activate = world.store.activate
+
+    async def kept_and_lost(*arguments: Any, **more: Any) -> None:
+        await activate(*arguments, **more)
+        monkeypatch.setattr(world.store, "activate", activate)
+        raise UnavailableError("the answer was lost")
+
+    monkeypatch.setattr(world.store, "activate", kept_and_lost)
+    operation = await world.apply(1)
+    async with world.at_work():
+        assert (await world.over(operation)).state is State.SUCCEEDED
+    assert [made.claim.version for made in (await world.in_force.current())[ACME]] == [1]
 
 
 def test_months_are_those_of_the_range_and_what_comes_later() -> None:
