@@ -178,12 +178,16 @@ class ClickHouseMonthMaker:
             # Verdicts that came while the month was made.
             rollups.recount(client, [organization_id], days, events=tables.settled, prefix=tables.prefix)
         intent = open_intent(client, *self._touched(client))
-        if self._hasher:
-            edges.keep_clicks_of(client, tables.settled, self._hasher)
         replace_month(client, "events", tables.settled, scope)
         for rollup in rollups.ROWS:
             replace_month(client, rollup, f"{tables.prefix}{rollup}", scope)
         replace_month(client, edges.TABLE, tables.edges, scope)
+        if self._hasher:
+            # Now that the month's edges are in their place: those of the clicks that its conversions refer to, and of
+            # those that whatever came since its settling refers to.
+            since = f"(SELECT * FROM events WHERE _block_number > {self._settled_block:d})"  # noqa: S608 - our own text
+            for conversions in (tables.settled, since):
+                edges.keep_clicks_of(client, conversions, self._hasher)
         close_intent(client, intent)
         settle.reconcile_month(client, tables.settled, scope, to_come=to_come, since_block=self._settled_block)
         tables.drop(client)

@@ -14,9 +14,11 @@ from analytics_svc.mappings.mapping import ActiveMapping, Span
 from analytics_svc.mappings.mappings import MappingChange
 from analytics_svc.operation import Operation, State
 from analytics_svc.store.connect import open_client
+from analytics_svc.store.making import ClickHouseMonthMaker
 from capture_svc import servicer as capture_servicer
 from svc_runtime.clickhouse import Dsn, parse_dsn
 from svc_runtime.errors import UnavailableError
+from tests.contract.capture.things import make_event
 from tests.integration.analytics.rebuilding import Site, site, traffic
 from tests.integration.analytics.rollup_check import assert_rollups_agree
 from tests.reading import insert_events
@@ -195,6 +197,38 @@ async def test_events_that_keep_coming_and_questions_that_keep_being_asked(runni
     again = await running.over(await running.operations.start_rebuild("", actor="operator"), seconds=240)
     assert again.state is State.SUCCEEDED, again.error
     assert running.checksums() == during, "what comes during a rebuild is settled as by the next one"
+
+
+@pytest.mark.parametrize("days", [1, 20], ids=["in the same month", "in the next month"])
+async def test_who_clicked_is_known_to_a_conversion_that_comes_while_the_month_is_made(
+    running: Site, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    clicked_ms, click_id = int(START.timestamp() * 1000), "OcDiH1nNQkQ-qW_momK3WM"
+    click: dict[str, Any] = {"event_time_ms": clicked_ms, "click_id": click_id, "user_id": "usr_1"}
+    sale: dict[str, Any] = {
+        "event_type": b"purchase",
+        "route": "postback",
+        "target": f"/postback?click_id={click_id}&amount=5&txid=t1".encode(),
+        "user_id": "",
+    }
+    await running.send([make_event("org_a", **click)])
+    await running.followed(1)
+    settle = ClickHouseMonthMaker.settle
+
+    async def and_then_it_converts(self: ClickHouseMonthMaker) -> None:
+        await settle(self)
+        monkeypatch.undo()
+        at = clicked_ms + days * 86_400_000
+        await running.send([make_event("org_a", event_time_ms=at, click_id="", external_click_id=b"", **sale)])
+        await running.followed(2)
+
+    monkeypatch.setattr(ClickHouseMonthMaker, "settle", and_then_it_converts)
+    during = await running.over(await running.operations.start_rebuild("", actor="operator"))
+    assert during.state is State.SUCCEEDED, during.error
+    found = running.checksums()
+    again = await running.over(await running.operations.start_rebuild("", actor="operator"))
+    assert again.state is State.SUCCEEDED, again.error
+    assert running.checksums() == found
 
 
 async def test_a_capture_svc_that_goes_away_is_waited_for(
