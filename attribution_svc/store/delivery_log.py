@@ -14,7 +14,7 @@ from svc_runtime.errors import FailedPreconditionError
 from svc_runtime.postgres import Connection, Database
 
 MOST_AT_ONCE = 5_000
-"""Rows that one statement of the sweep touches: it must end in time."""
+"""Rows that one statement of the sweep touches, and that are counted of one webhook: it must end in time."""
 _COLUMNS = """d.organization_id, d.delivery_id, d.webhook_id, d.change, d.state, d.attempt_count, d.next_attempt_time,
     d.create_time, d.end_time"""
 _INSERT_ATTEMPT = """
@@ -52,11 +52,16 @@ WITH picked AS (
 UPDATE webhook_deliveries d SET {_AGAIN.format(now="$10", expiry="$11")}
 FROM picked WHERE d.organization_id = picked.organization_id AND d.delivery_id = picked.delivery_id
 """  # noqa: S608 - as above
+# The oldest is among the first of each webhook; a long queue is not counted to its end.
 _BACKLOG = """
-SELECT count(*) AS count, min(d.next_attempt_time) AS oldest
-FROM webhook_deliveries d JOIN webhooks w USING (organization_id, webhook_id)
-WHERE d.state IN ('pending', 'delivering', 'failed') AND d.next_attempt_time <= $1 AND d.expire_time > $1
-  AND w.is_enabled AND w.delete_time IS NULL
+SELECT coalesce(sum(due.count), 0)::bigint AS count, min(due.oldest) AS oldest
+FROM webhooks w CROSS JOIN LATERAL (
+    SELECT count(*) AS count, min(first.next_attempt_time) AS oldest FROM (
+        SELECT d.next_attempt_time FROM webhook_deliveries d
+        WHERE d.organization_id = w.organization_id AND d.webhook_id = w.webhook_id
+          AND d.state IN ('pending', 'delivering', 'failed') AND d.next_attempt_time <= $1 AND d.expire_time > $1
+        ORDER BY d.next_attempt_time LIMIT $2) first) due
+WHERE w.is_enabled AND w.delete_time IS NULL
 """
 # One that is on its way has its right to end; after that it has expired.
 _EXPIRE = """
@@ -135,7 +140,7 @@ class PostgresDeliveryLog:
     async def backlog(self, *, now: datetime) -> Backlog:
         """See ``DeliveryQueue.backlog``."""
         async with self._log_database.connection() as connection:
-            row = await connection.fetchrow(_BACKLOG, now)
+            row = await connection.fetchrow(_BACKLOG, now, MOST_AT_ONCE)
         assert row is not None  # noqa: S101 - a count is always there
         return Backlog(row["count"], now - row["oldest"] if row["oldest"] else timedelta())
 

@@ -215,17 +215,23 @@ class Dispatcher:
     async def _sweep_forever(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            now = self._clock.now()
-            try:
-                backlog = await self._queue.backlog(now=now)
-                webhook_deliveries_due.set(backlog.delivery_count)
-                webhook_oldest_due_seconds.set(backlog.oldest_wait.total_seconds())
-                given_up = await self._queue.sweep(now=now, forget_before=now - timedelta(days=self._limits.log_days))
-            except TrellisError as error:
-                _log.warning("old deliveries stay for now", error=error.message)
-            else:
-                if given_up:
-                    _log.warning("deliveries have expired", count=given_up)
+            await self.sweep_once()
+
+    async def sweep_once(self) -> None:
+        """Give up and forget what is old, then measure what is left; neither waits for the other to succeed."""
+        now = self._clock.now()
+        try:
+            given_up = await self._queue.sweep(now=now, forget_before=now - timedelta(days=self._limits.log_days))
+            if given_up:
+                _log.warning("deliveries have expired", count=given_up)
+        except TrellisError as error:
+            _log.warning("old deliveries stay for now", error=error.message)
+        try:
+            backlog = await self._queue.backlog(now=now)
+            webhook_deliveries_due.set(backlog.delivery_count)
+            webhook_oldest_due_seconds.set(backlog.oldest_wait.total_seconds())
+        except TrellisError as error:
+            _log.warning("what is due is not counted", error=error.message)
 
     async def _drain(self) -> None:
         if self._tasks:

@@ -236,7 +236,7 @@ class DeliveryQueue(Protocol):
         ...
 
     async def backlog(self, *, now: datetime) -> Backlog:
-        """Return what is due, of webhooks that are on."""
+        """Return what is due, of webhooks that are on. A long queue may be counted in part: its oldest is exact."""
         ...
 
     async def sweep(self, *, now: datetime, forget_before: datetime) -> int:

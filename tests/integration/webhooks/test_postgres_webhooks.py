@@ -15,7 +15,7 @@ from attribution_svc.store.conversion_rows import change_row, json_of
 from attribution_svc.store.conversion_sql import ADD_CHANGES
 from attribution_svc.store.delivery_queue import PostgresDeliveryQueue
 from attribution_svc.store.webhooks import PostgresWebhookStore
-from attribution_svc.webhooks.store import DeliveryFilter
+from attribution_svc.webhooks.store import Backlog, DeliveryFilter
 from attribution_svc.webhooks.webhook import EventKind
 from svc_runtime.postgres import Database
 from tests.contract.webhooks.queue_contract import DeliveryQueueContract, fill
@@ -102,6 +102,16 @@ async def test_the_sweep_goes_on_until_nothing_is_left(
     assert await queue.sweep(now=NOW + timedelta(minutes=2), forget_before=NOW) == 5
     await queue.sweep(now=NOW, forget_before=NOW + timedelta(minutes=3))
     assert await queue.list_page("org_a", "wh_1", DeliveryFilter(), after=None, limit=9) == []
+
+
+async def test_a_long_queue_is_counted_in_part_with_its_oldest(
+    store: PostgresWebhookStore, queue: PostgresDeliveryQueue, log: WriteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_log, "MOST_AT_ONCE", 3)
+    await fill(store, queue, log, make_webhook("wh_long"), 5)
+    await fill(store, queue, log, make_webhook("wh_short"), 2, first=11)
+    oldest = (await queue.get("org_a", "wh_long", "msg_001")).create_time
+    assert await queue.backlog(now=NOW) == Backlog(5, NOW - oldest)
 
 
 async def test_every_version_is_kept_with_its_actor_and_cannot_be_edited(
