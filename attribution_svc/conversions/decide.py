@@ -73,6 +73,8 @@ class Due:
     """Its events, as they were received; that of the accepted click alone where somebody accepted one."""
     match_count: int
     """How often it was looked for and found in the state that it is in."""
+    due_time: datetime
+    """Since when."""
 
 
 def look_back(conversion: Conversion, rules: Mapping[str, Rules]) -> tuple[datetime, datetime]:

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Protocol
 
+from svc_runtime.errors import TrellisError
+from svc_runtime.logs import get_logger
 from svc_runtime.tasks import keep_running
 
 _LOOK_SECONDS = 10.0
@@ -10,6 +12,7 @@ _LOOK_SECONDS = 10.0
 _SPREAD_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 10.0
 CONVERSIONS_AT_ONCE = 2_000
+_log = get_logger(__name__)
 
 
 class Operations(Protocol):
@@ -55,8 +58,12 @@ class Rematcher:
             await asyncio.sleep(_SPREAD_SECONDS if spread else _LOOK_SECONDS)
 
     async def look(self) -> None:
-        """Hear of what is over."""
+        """Hear of what is over; an organisation that cannot be asked about keeps no other waiting."""
         for organization_id, heard in (await self._store.heard()).items():
-            last = await self._operations.last_operation(organization_id)
+            try:
+                last = await self._operations.last_operation(organization_id)
+            except TrellisError as error:
+                _log.warning("operations are heard of later", organization_id=organization_id, error=error.message)
+                continue
             if last and last != heard:
                 await self._store.rematch(organization_id, last)

@@ -10,8 +10,10 @@ _COMPARED = ("match_state", "touch_event_id", "campaign_id")
 _HAS_CHANGED = " OR ".join(f"c.{name} <> found.{name}" for name in _COMPARED)
 
 DUE = "SELECT * FROM conversions WHERE next_match_time <= now() ORDER BY next_match_time LIMIT $1"
+# As the clock has it: who waited for others has a transaction that began before they made one due.
 BY_KEY = """
-SELECT c.* FROM unnest($1::text[], $2::text[]) AS wanted (organization_id, conversion_id)
+SELECT c.*, coalesce(c.next_match_time <= clock_timestamp(), false) AS is_due
+FROM unnest($1::text[], $2::text[]) AS wanted (organization_id, conversion_id)
 JOIN conversions c ON c.organization_id = wanted.organization_id AND c.conversion_id = wanted.conversion_id
 """
 EVENT_TIMES = """

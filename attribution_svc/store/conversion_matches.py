@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import asyncpg
+
 from attribution_svc.campaigns.usage import Window
 from attribution_svc.conversions.book import no_such_conversion
 from attribution_svc.conversions.conversion import Conversion
@@ -33,7 +35,10 @@ class PostgresMatchStore:
             rows = await connection.fetch(sql.DUE, limit)
             kept = [kept_of(row) for row in rows]
             times = await _event_times(connection, [told.conversion for told in kept if not told.match.is_accepted])
-        return [Due(told, tuple(_keys(told, times)), row["match_count"]) for told, row in zip(kept, rows, strict=True)]
+        return [
+            Due(told, tuple(_keys(told, times)), row["match_count"], row["next_match_time"])
+            for told, row in zip(kept, rows, strict=True)
+        ]
 
     async def put_matches(self, found: Sequence[Matched]) -> int:
         """See ``MatchStore.put_matches``."""
@@ -41,9 +46,10 @@ class PostgresMatchStore:
             await lock(connection)
             keys = [_key(told.due.kept.conversion) for told in found]
             rows = await connection.fetch(sql.BY_KEY, *map(list, zip(*keys, strict=True)))
-            present = {(row["organization_id"], row["conversion_id"]): kept_of(row) for row in rows}
-            pairs = [(told, present[key]) for told, key in zip(found, keys, strict=True) if key in present]
-            written = [_written(told, kept) for told, kept in pairs]
+            present = {(row["organization_id"], row["conversion_id"]): row for row in rows}
+            there = [(told, present[key]) for told, key in zip(found, keys, strict=True) if key in present]
+            written = [_written(told, row) for told, row in there]
+            pairs = [(told, kept_of(row)) for told, row in there]
             changes = [change for told, kept in pairs if (change := _change(kept, _standing(told, kept)))]
             await connection.execute(sql.PUT_MATCHES, json_of(written))
             await _tell(connection, changes)
@@ -174,12 +180,16 @@ def _standing(told: Matched, kept: Kept) -> Kept:
     return kept if is_overtaken else _with(kept, told.match)
 
 
-def _written(told: Matched, kept: Kept) -> dict[str, Any]:
-    row = {**match_row(_standing(told, kept)), "match_count": told.match_count, "next_match_time": told.next_time}
-    if kept.revision != told.due.kept.revision:
-        # Another event came meanwhile, and may know the click: it is due still.
-        row |= {"match_count": 0, "next_match_time": kept.conversion.last_event_time}
-    return row
+def _written(told: Matched, row: asyncpg.Record) -> dict[str, Any]:
+    kept = kept_of(row)
+    written = {**match_row(_standing(told, kept)), "match_count": told.match_count, "next_match_time": told.next_time}
+    is_made_due = row["is_due"] and row["next_match_time"] != told.due.due_time
+    if kept.merged_into:
+        written |= {"match_count": 0, "next_match_time": None}
+    elif kept.revision != told.due.kept.revision or is_made_due:
+        # Another event came meanwhile and may know the click, or the reading has changed: it is due still.
+        written |= {"match_count": 0, "next_match_time": kept.conversion.last_event_time}
+    return written
 
 
 def _change(before: Kept, after: Kept) -> Change | None:

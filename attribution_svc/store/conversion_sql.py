@@ -40,15 +40,17 @@ SELECT e.group_key, v.* FROM unnest($1::text[], $2::text[]) AS wanted (organizat
     WHERE e.organization_id = wanted.organization_id AND e.group_key = wanted.group_key OFFSET 0
 ) e JOIN conversion_verdicts v ON v.organization_id = e.organization_id AND v.event_id = e.event_id
 """
-# What it says of its click has changed, or its first click is yet to be found: it is looked for at once.
+_IS_SETTLED = "conversions.match_state = 'matched' AND conversions.merged_into = ''"
+# What it says of its click has changed, its first click is yet to be found, or nobody looked while it was part of
+# another: it is looked for at once.
 PUT_CONVERSIONS = f"""
 INSERT INTO conversions ({_CONVERSION_COLUMNS})
 SELECT {_CONVERSION_COLUMNS} FROM json_populate_recordset(NULL::conversions, $1::json)
 ON CONFLICT (organization_id, conversion_id) DO UPDATE
 SET {_REPLACED}, revision = conversions.revision + 1, update_time = now(),
-    match_count = CASE WHEN conversions.match_state = 'matched' THEN conversions.match_count ELSE 0 END,
+    match_count = CASE WHEN {_IS_SETTLED} THEN conversions.match_count ELSE 0 END,
     next_match_time = CASE WHEN excluded.merged_into <> '' THEN NULL
-        WHEN conversions.match_state = 'matched' THEN conversions.next_match_time ELSE now() END
+        WHEN {_IS_SETTLED} THEN conversions.next_match_time ELSE now() END
 """  # noqa: S608 - as above
 ADD_CLICKS = """
 INSERT INTO conversion_clicks (organization_id, reference, conversion_id)

@@ -82,6 +82,8 @@ class Reading:
         return [self.person_clicks_by_id.get(each.key.event_id) for each in asked]
 
     async def last_operation(self, organization_id: str) -> str:
+        if organization_id in self.refused:
+            raise as_from_remote(Code.INTERNAL)
         return self.operation
 
 
@@ -395,6 +397,51 @@ async def test_all_are_matched_again_when_the_reading_was_made_anew(
     assert {kept.match.state for kept in await listed(store.conversions)} == {MatchState.MATCHED}
     await rematcher.look()
     assert await store.conversion_matches.spread(limit=2) == 0
+
+
+async def test_an_organisation_whose_operations_are_not_told_keeps_no_other_waiting(
+    store: PostgresCampaignStore, reading: Reading, matcher: Matcher
+) -> None:
+    await take(store.conversions, postback(1, "click_id=c"), postback(2, "click_id=c", organization_id="org_b"))
+    reading.operation, reading.refused = "op_1", {"org_a"}
+    await Rematcher(store.conversion_matches, reading).look()
+    assert await store.conversion_matches.heard() == {"org_a": "", "org_b": "op_1"}
+
+
+async def test_what_is_made_due_while_the_reading_is_asked_is_due_still(
+    store: PostgresCampaignStore, reading: Reading, matcher: Matcher
+) -> None:
+    await take(store.conversions, postback(1, "click_id=c"))
+    await store.conversion_matches.rematch("org_a", "op_1")
+    asked = reading.touches
+
+    async def answer_late(keys: Sequence[EventKey]) -> tuple[list[Linked], datetime | None]:
+        answers = await asked(keys)
+        await store.conversion_matches.spread(limit=10)
+        return answers
+
+    reading.touches = answer_late  # type: ignore[method-assign]  # as slow as the reading may be
+    await matcher.match_some()
+    reading.touches = asked  # type: ignore[method-assign]  # as before
+    assert await matcher.match_some() == 1
+    assert await matcher.match_some() == 0
+
+
+async def test_a_conversion_that_stands_again_is_looked_at_again(
+    store: PostgresCampaignStore, reading: Reading, matcher: Matcher
+) -> None:
+    ruling = Ruling(store.conversion_rules)
+    for choice in (Choice.PER_EVENT, Choice.FIRST, Choice.PER_EVENT):
+        await ruling.set_policy("*", Policy(choice), organization_id="org_a", actor="key:1")
+        await finish(store)
+        if choice is Choice.PER_EVENT and not reading.touches_by_id:
+            await take(store.conversions, *(postback(number, "txid=1&event=purchase") for number in (1, 2)))
+            reading.touches_by_id = {event_id_of(number): click(number) for number in (1, 2)}
+            await matcher.match_some()
+    reading.touches_by_id[event_id_of(2)] = click(7)
+    await matcher.match_some()
+    second, _ = await listed(store.conversions)
+    assert second.match.touch == click(7)
 
 
 async def test_conversions_are_counted_against_windows(
