@@ -1,6 +1,7 @@
 """The queue of deliveries in PostgreSQL: put in, taken out, ended. What people look at is in ``delivery_log``."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -8,14 +9,14 @@ from typing import Any
 
 import asyncpg
 
-from attribution_svc.store.abandoned import without_abandoned
 from attribution_svc.store.change_log import change_of
+from attribution_svc.store.delivery_claims import claims_of
 from attribution_svc.store.delivery_log import PostgresDeliveryLog, insert_attempts
 from attribution_svc.store.webhooks import COLUMNS, readable_webhook_of, webhook_of, write
 from attribution_svc.webhooks.attempt import Circuit, DeliveryState, Next, Outcome, Pace
 from attribution_svc.webhooks.change import Change
 from attribution_svc.webhooks.store import Attempt, ChangeBatch, Claim, ClaimLimits, NewDelivery
-from attribution_svc.webhooks.stored import change_from_json, change_to_json
+from attribution_svc.webhooks.stored import change_to_json
 from attribution_svc.webhooks.webhook import Webhook
 from svc_runtime.postgres import Connection, Database
 
@@ -133,10 +134,17 @@ class PostgresDeliveryQueue(PostgresDeliveryLog):
         limit: int,
     ) -> list[Change]:
         """See ``DeliveryQueue.changes_between``."""
-        place = after or (None, None)
+        place, wanted = after or (None, None), limit
+        found: list[Change] = []
         async with self._database.connection() as connection:
-            rows = await connection.fetch(_CHANGES_BETWEEN, organization_id, start_time, end_time, *place, limit)
-        return [change for change in map(change_of, rows) if change is not None]
+            # A row that nobody can be told of does not make a page look like the last one.
+            while wanted > 0:
+                rows = await connection.fetch(_CHANGES_BETWEEN, organization_id, start_time, end_time, *place, wanted)
+                found += [change for change in map(change_of, rows) if change is not None]
+                if len(rows) < wanted:
+                    break
+                place, wanted = (rows[-1]["change_time"], rows[-1]["change_id"]), limit - len(found)
+        return found
 
     async def add(self, deliveries: Sequence[NewDelivery]) -> int:
         """See ``DeliveryQueue.add``."""
@@ -156,9 +164,8 @@ class PostgresDeliveryQueue(PostgresDeliveryLog):
             if not shares:
                 return []
             taken = await connection.fetch(_TAKE, *_keys(list(shares)), list(shares.values()), now, now + limits.lease)
-            sendable = await without_abandoned(connection, taken, webhooks, limits.lease, now)
-            await _serve(connection, rows, sendable, limits, now)
-        claims = [_claim(row, webhooks[_key(row)]) for row in sendable]
+            claims = await claims_of(connection, taken, webhooks, limits.lease, now)
+            await _serve(connection, rows, claims, limits, now)
         return sorted(claims, key=lambda claim: (claim.create_time, claim.delivery_id))
 
     async def start(self, delivery: NewDelivery, webhook: Webhook, *, lease: timedelta) -> Claim:
@@ -239,14 +246,12 @@ def _shares(rows: Sequence[asyncpg.Record], limits: ClaimLimits, now: datetime) 
 async def _serve(
     connection: Connection,
     rows: Sequence[asyncpg.Record],
-    taken: Sequence[asyncpg.Record],
+    claims: Sequence[Claim],
     limits: ClaimLimits,
     now: datetime,
 ) -> None:
     """Note how much of their time the webhooks have used, and that those that are probed are."""
-    counts = dict.fromkeys(map(_key, rows), 0)
-    for row in taken:
-        counts[_key(row)] += 1
+    counts = Counter((claim.webhook.organization_id, claim.webhook.webhook_id) for claim in claims)
     served = [row for row in rows if counts[_key(row)]]
     circuits = [_circuit(row).probed(now, limits.lease) for row in served]
     paces = [
@@ -278,18 +283,6 @@ async def _judge(
             webhook = webhook_of(row)
             off = replace(webhook, is_enabled=False, disable_reason=GONE_REASON, version=webhook.version + 1)
             await write(connection, replace(off, update_time=max(now, webhook.update_time)), "service:attribution_svc")
-
-
-def _claim(row: asyncpg.Record, webhook: Webhook) -> Claim:
-    return Claim(
-        webhook=webhook,
-        delivery_id=row["delivery_id"],
-        change=change_from_json(row["organization_id"], json.loads(row["change"])),
-        number=row["attempt_count"],
-        attempt_count=row["attempt_count"] - row["tried_before"],
-        create_time=row["create_time"],
-        expire_time=row["expire_time"],
-    )
 
 
 def _circuit(row: asyncpg.Record) -> Circuit:

@@ -9,6 +9,8 @@ from attribution_svc.webhooks.webhook import Definition, EventKind, Header, Sign
 from rule_language.parse import predicate_from_json, predicate_to_json
 from svc_runtime.errors import Violation
 
+UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
+"""What reading raises."""
 _TIMES = frozenset({"conversion_time", "touch_time"})
 
 
@@ -93,26 +95,31 @@ def change_to_json(change: Change) -> dict[str, Json]:
 
 
 def change_from_json(organization_id: str, value: dict[str, Json]) -> Change:
-    """Read what ``change_to_json`` wrote."""
+    """Read what ``change_to_json`` wrote. Raise as ``conversion_from_json``."""
     return Change(
         organization_id=organization_id,
         change_id=value["change_id"],
         kind=EventKind(value["kind"]),
         change_time=datetime.fromisoformat(value["change_time"]),
-        conversion=_conversion_from_json(value["conversion"]),
-        previous=None if value["previous"] is None else _conversion_from_json(value["previous"]),
+        conversion=conversion_from_json(value["conversion"]),
+        previous=conversion_from_json(value["previous"]) if value.get("previous") else None,
         click=Click(value["click"]["values"], value["click"]["params"]),
     )
+
+
+def conversion_from_json(value: dict[str, Json]) -> Conversion:
+    """Read what this or another release wrote of a conversion: what is new there is left out, what is missing is empty.
+
+    Raise KeyError, TypeError, ValueError or AttributeError for what is none.
+    """
+    known = {found.name for found in fields(Conversion)} & value.keys()
+    found: dict[str, Json] = {name: _instant(value[name]) if name in _TIMES else value[name] for name in known}
+    return Conversion(**found)
 
 
 def _conversion_to_json(conversion: Conversion) -> dict[str, Json]:
     found = {known.name: getattr(conversion, known.name) for known in fields(Conversion)}
     return {name: _written(value) if name in _TIMES else value for name, value in found.items()}
-
-
-def _conversion_from_json(value: dict[str, Json]) -> Conversion:
-    found: dict[str, Json] = {name: _instant(text) if name in _TIMES else text for name, text in value.items()}
-    return Conversion(**found)
 
 
 def _text(sealed: bytes) -> str:
@@ -124,4 +131,4 @@ def _written(instant: datetime | None) -> str | None:
 
 
 def _instant(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+    return datetime.fromisoformat(text) if text else None

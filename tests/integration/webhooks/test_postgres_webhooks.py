@@ -15,12 +15,13 @@ from attribution_svc.store.conversion_rows import change_row, json_of
 from attribution_svc.store.conversion_sql import ADD_CHANGES
 from attribution_svc.store.delivery_queue import PostgresDeliveryQueue
 from attribution_svc.store.webhooks import PostgresWebhookStore
+from attribution_svc.webhooks.attempt import DeliveryState, Next
 from attribution_svc.webhooks.store import Backlog, DeliveryFilter
 from attribution_svc.webhooks.webhook import EventKind
 from svc_runtime.postgres import Database
 from tests.contract.webhooks.queue_contract import DeliveryQueueContract, fill
 from tests.contract.webhooks.store_contract import WebhookStoreContract
-from tests.contract.webhooks.things import NOW, make_limits, make_webhook
+from tests.contract.webhooks.things import NOW, make_attempt, make_change, make_limits, make_webhook
 from tests.integration.webhooks.conftest import WriteLog
 
 pytestmark = pytest.mark.store
@@ -112,6 +113,55 @@ async def test_a_long_queue_is_counted_in_part_with_its_oldest(
     await fill(store, queue, log, make_webhook("wh_short"), 2, first=11)
     oldest = (await queue.get("org_a", "wh_long", "msg_001")).create_time
     assert await queue.backlog(now=NOW) == Backlog(5, NOW - oldest)
+
+
+async def test_a_delivery_of_another_release_is_read_and_a_broken_one_stops_no_other(
+    store: PostgresWebhookStore, queue: PostgresDeliveryQueue, log: WriteLog, database: Database
+) -> None:
+    await fill(store, queue, log, make_webhook(max_attempts=2), 4)
+    async with database.connection() as connection:
+        for delivery_id, change in (
+            ("msg_001", "jsonb_set(change::jsonb, '{conversion,is_of_a_later_release}', 'true')"),
+            ("msg_002", "change::jsonb #- '{conversion,orphan_reason}' #- '{previous}'"),
+            ("msg_003", "change::jsonb - 'conversion'"),
+        ):
+            await connection.execute(
+                f"UPDATE webhook_deliveries SET change = ({change})::json WHERE delivery_id = $1",
+                delivery_id,
+            )
+    claims = await queue.claim(make_limits(), now=NOW)
+    assert [claim.delivery_id for claim in claims] == ["msg_001", "msg_002", "msg_004"]
+    assert claims[0].change.conversion.conversion_id == "conv_1"
+    states = "SELECT state, attempt_count, next_attempt_time FROM webhook_deliveries WHERE delivery_id = 'msg_003'"
+    async with database.connection() as connection:
+        assert tuple(await connection.fetchrow(states)) == ("failed", 1, NOW + timedelta(seconds=10))
+    for claim in claims:
+        await queue.finish(claim, make_attempt(claim), Next(DeliveryState.SUCCEEDED), now=NOW)
+    assert await queue.claim(make_limits(), now=NOW + timedelta(seconds=10)) == []
+    async with database.connection() as connection:
+        assert tuple(await connection.fetchrow(states))[:2] == ("dead", 2)
+
+
+async def test_a_change_that_cannot_be_read_stops_no_other(
+    queue: PostgresDeliveryQueue, log: WriteLog, database: Database
+) -> None:
+    await log([make_change(number) for number in range(1, 6)])
+    async with database.connection() as connection:
+        for change_id, after in (
+            (1, "after || '{\"is_of_a_later_release\": true}'"),
+            (2, "after - 'user_id' - 'touch_time'"),
+            (3, "after - 'conversion_type'"),
+            (4, 'after || \'{"conversion_time": "soon"}\''),
+        ):
+            await connection.execute(
+                f"UPDATE conversion_changes SET after = {after} WHERE change_id = $1",
+                change_id,
+            )
+    batch = await queue.read_changes(limit=9)
+    assert [change.change_id for change in batch.changes] == [1, 2, 5]
+    assert batch.last_change_id == 5
+    first = await queue.changes_between("org_a", None, None, after=None, limit=3)
+    assert [change.change_id for change in first] == [1, 2, 5]
 
 
 async def test_every_version_is_kept_with_its_actor_and_cannot_be_edited(
