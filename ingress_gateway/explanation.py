@@ -67,7 +67,7 @@ def explain_campaign(routing: Routing, campaign: pb.Campaign, click: Click, user
     ]
     return Explanation(
         campaign=campaign,
-        verdict=routing.decide(route, click, user_id),
+        verdict=routing.decide(route, click, user_id, is_imagined=True),
         rules=tuple(rules),
         caps=tuple(counts),
         runs=hours is None or hours.runs_at(click.event_time_ms),

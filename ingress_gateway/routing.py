@@ -190,8 +190,12 @@ class Routing:
         campaign = self._campaigns.get((organization_id, campaign_id))
         return self.find(organization_id, campaign.slug) if campaign is not None else None
 
-    def decide(self, route: Route, click: Click, user_id: str) -> Verdict:
-        """Say where a click on a route goes; a campaign may hand it on to another, a few times."""
+    def decide(self, route: Route, click: Click, user_id: str, *, is_imagined: bool = False) -> Verdict:
+        """Say where a click on a route goes; a campaign may hand it on to another, a few times.
+
+        One that is imagined leaves no trace in the counts of caps.
+        """
+        is_over = self.usage.would_be_over if is_imagined else self.usage.is_over
         marks: tuple[str, ...] = ()
         for _ in range(MOST_HOPS):
             fallback, mark = None, ""
@@ -199,7 +203,7 @@ class Routing:
                 fallback, mark = route.paused, "campaign_paused"
             elif route.hours is not None and not route.hours.runs_at(click.event_time_ms):
                 fallback, mark = route.expired, "campaign_expired"
-            elif route.caps and self.usage.is_over(
+            elif route.caps and is_over(
                 route.organization_id, route.campaign_id, route.caps, user_id, click.event_time_ms
             ):
                 fallback, mark = route.over_cap, "campaign_over_cap"

@@ -98,11 +98,15 @@ class Usage:
         for cap in caps:
             count = self._count(organization_id, campaign_id, cap, now_ms)
             count.is_touched = True
-            if count.sum >= cap.limit and not (
-                cap.kind == rule_pb2.CAP_KIND_UNIQUES and _hash(user_id) in count.visitors
-            ):
+            if _is_over(cap, count, user_id):
                 return True
         return False
+
+    def would_be_over(
+        self, organization_id: str, campaign_id: str, caps: tuple[Cap, ...], user_id: str, now_ms: int
+    ) -> bool:
+        """The same, for a click that nobody makes: nothing is held of it, and nobody is asked."""
+        return any(_is_over(cap, self._known(organization_id, campaign_id, cap, now_ms), user_id) for cap in caps)
 
     def count(self, organization_id: str, campaign_id: str, caps: tuple[Cap, ...], user_id: str, now_ms: int) -> None:
         """Count a click that was routed."""
@@ -117,9 +121,12 @@ class Usage:
 
     def known(self, organization_id: str, campaign_id: str, cap: Cap, now_ms: int) -> int:
         """Return what a cap has counted, as far as this worker knows, and do not ask anybody for it."""
-        key = Key(organization_id, campaign_id, cap.kind, cap.period, self._window(cap, now_ms)[0])
-        found = self._counts.get(key)
-        return found.sum if found else 0
+        return self._known(organization_id, campaign_id, cap, now_ms).sum
+
+    def _known(self, organization_id: str, campaign_id: str, cap: Cap, now_ms: int) -> Count:
+        start_ms, end_ms = _window_at(cap.period, cap.zone, now_ms)
+        found = self._counts.get(Key(organization_id, campaign_id, cap.kind, cap.period, start_ms))
+        return Count(end_ms) if found is None else found
 
     def _count(self, organization_id: str, campaign_id: str, cap: Cap, now_ms: int) -> Count:
         start_ms, end_ms = self._window(cap, now_ms)
@@ -162,6 +169,12 @@ class Usage:
     def window_count(self) -> int:
         """Windows that are held."""
         return len(self._counts)
+
+
+def _is_over(cap: Cap, count: Count, user_id: str) -> bool:
+    if count.sum < cap.limit:
+        return False
+    return cap.kind != rule_pb2.CAP_KIND_UNIQUES or _hash(user_id) not in count.visitors
 
 
 def _window_at(period: int, zone: ZoneInfo, now_ms: int) -> tuple[int, int]:

@@ -83,7 +83,7 @@ SCHEMAS: Json = {
                         "description": "By name: `Referer`, `User-Agent`, `Accept-Language`…",
                     },
                     "ip": text("The client's address."),
-                    "time": instant("When; now where none is given."),
+                    "time": instant("When, of the years 2000 to 2100; now where none is given."),
                     "user_id": text("The visitor, who stays with a destination."),
                 },
             ),

@@ -28,6 +28,8 @@ from trellis.capture.v1.event_pb2 import Event
 _URL = re.compile(r"(?:(https?)://([^/?#\s]+))?(/[^#\s]*)?", re.IGNORECASE)
 _LARGEST_VERSION = 2**32 - 1
 _NOBODY = "usr_0"
+_EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2101, 1, 1, tzinfo=UTC)
+"""Of the times that may be asked about: calendars end soon after."""
 _TRUTHS = {True: "true", False: "false", None: "unknown"}
 _KINDS: dict[int, str] = {number: word for word, number in CAP_KINDS.items()}
 _PERIODS: dict[int, str] = {number: word for word, number in CAP_PERIODS.items()}
@@ -98,6 +100,8 @@ def _described(api: ApiCall, given: Given, value: Any) -> tuple[Click, str]:
     at = parse_instant(text) if text else datetime.fromtimestamp(time.time(), UTC)
     if at is None:
         member.refuse("time", f"is {shown_value(text)}, must be RFC 3339, for example 2026-11-03T10:00:00Z")
+    elif not _EARLIEST <= at < _LATEST:
+        member.refuse("time", f"is {shown_value(text)}, must be of the years {_EARLIEST.year} to {_LATEST.year - 1}")
     user_id = member.text("user_id") or _NOBODY
     member.check()
     click = click_of_request(

@@ -34,3 +34,10 @@ async def test_what_is_wrong_with_a_cell_is_told_by_the_clients_names(mesh: Mesh
 async def test_explaining_needs_the_scope_of_reports(mesh: Mesh) -> None:
     answer = await mesh.post(PATH, {"metric": "revenue"}, key=key_without("analytics:read"))
     assert answer.status == 403
+
+
+@pytest.mark.parametrize("time", ["9999-12-31T12:00:00Z", "2101-01-01T00:00:00Z", "1999-12-31T23:59:59Z"])
+async def test_a_click_of_another_age_is_not_explained(mesh: Mesh, time: str) -> None:
+    answer = await mesh.post("/api/v1/campaigns/cmp_1:explain", {"request": {"time": time}})
+    assert answer.status == 400
+    assert answer.violations == {"request.time": f"is '{time}', must be of the years 2000 to 2100"}

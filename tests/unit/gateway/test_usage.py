@@ -5,7 +5,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from ingress_gateway.explanation import explain_campaign
+from ingress_gateway.routing import Routing
 from ingress_gateway.usage import Cap, Usage
+from tests.unit.gateway.test_decision import action, campaign, click
+from trellis.attribution.v1 import attribution_service_pb2 as pb
 from trellis.attribution.v1 import rule_pb2
 
 CLICKS, UNIQUES = rule_pb2.CAP_KIND_CLICKS, rule_pb2.CAP_KIND_UNIQUES
@@ -116,3 +120,23 @@ def test_windows_that_are_over_are_forgotten_once_they_are_told() -> None:
     worker.usage.settle(taken, [1, 1])
     worker.usage.take(tomorrow)
     assert worker.usage.window_count == 1
+
+
+def test_an_explanation_leaves_no_trace() -> None:
+    explained = campaign(
+        "a",
+        action=action("https://x.example/"),
+        over_cap_fallback=rule_pb2.Fallback(url="https://full.example/"),
+        caps=[rule_pb2.Cap(kind=CLICKS, period=TOTAL, limit=2)],
+    )
+    routing = Routing()
+    routing.apply(pb.WatchRoutingResponse(is_snapshot=True, campaigns=[explained]))
+    for day in (1, 2, 3):
+        explanation = explain_campaign(routing, explained, click(at=datetime(2030, 1, day, tzinfo=UTC)), "usr_1")
+        assert (explanation.caps[0].count, explanation.verdict.marks) == (0, ())
+    assert (routing.usage.window_count, routing.usage.take(NOON)) == (0, [])
+    for _ in range(2):
+        routing.usage.count("org_a", "a", Cap.compile_all(explained), "usr_1", NOON)
+    routing.usage.settle(routing.usage.take(NOON), [2])
+    assert explain_campaign(routing, explained, click(), "usr_1").verdict.marks == ("campaign_over_cap",)
+    assert routing.usage.take(NOON) == []
