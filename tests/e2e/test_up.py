@@ -190,7 +190,7 @@ async def test_a_killed_supervisor_leaves_no_orphan_and_loses_nothing(mesh: list
     assert await asyncio.to_thread(all_gone, pids, 10)
     mesh[0] = await asyncio.to_thread(start, data_dir)
     for click_id in ("last_words", "before_the_kill"):
-        await event_within(mesh[0].url, click_id, 10)
+        await event_within(mesh[0].url, click_id, 30)
 
 
 def test_a_second_ctrl_c_kills(mesh: list[Up], data_dir: Path) -> None:

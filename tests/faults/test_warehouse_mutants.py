@@ -12,6 +12,7 @@ from tests.mesh.mesh import ANALYTICS
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 _MODULE = "tests.faults.warehouse_mutants"
+_TRIES = 3
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +29,15 @@ def _spoiled(request: pytest.FixtureRequest) -> Iterator[None]:
     [("keep_the_bookmark_first", "are missing"), ("forget_what_was_begun", "roll-ups differ from the events")],
 )
 async def test_a_build_that_a_kill_makes_wrong_is_convicted(warehouse: Warehouse, build: str, wrong: str) -> None:
+    # A page that comes after the kill may change rows of the same day, and so put its counts in order.
+    for _ in range(_TRIES):
+        if any(wrong in problem for problem in await _problems_of(warehouse, build)):
+            return
+    pytest.fail(f"the checker acquits {build}")
+
+
+async def _problems_of(warehouse: Warehouse, build: str) -> list[str]:
+    """Let a build work until it kills itself, and an honest one after it; return what is wrong then."""
     mesh = warehouse.mesh
     honest = mesh[ANALYTICS].launch.command
     mesh.kill(ANALYTICS)
@@ -36,8 +46,7 @@ async def test_a_build_that_a_kill_makes_wrong_is_convicted(warehouse: Warehouse
     async with warehouse.load().running():
         await warehouse.until(lambda: not mesh[ANALYTICS].is_running)
     mesh[ANALYTICS].launch.command = honest
-    raw, reading = await warehouse.compared()
-    assert any(wrong in problem for problem in problems(raw, reading)), f"the checker acquits {build}"
+    return problems(*await warehouse.compared())
 
 
 async def test_a_build_that_writes_twice_is_convicted(warehouse: Warehouse) -> None:
