@@ -215,6 +215,8 @@ class WebhookRegistry:
     ) -> tuple[int, str]:
         """Tell a webhook of what it has not heard of, 500 changes at a time; return how many, and where to go on.
 
+        It begins no earlier than deliveries are remembered: before that, nobody knows what it has heard of.
+
         Raise NotFoundError, FailedPreconditionError while it is off, InvalidArgumentError or UnavailableError.
         """
         webhook = await self._find(webhook_id, organization_id)
@@ -222,9 +224,16 @@ class WebhookRegistry:
             raise FailedPreconditionError(f"webhook {webhook_id} is off: turn it on first")
         scope = ("backfill", organization_id, webhook_id, start_time, end_time)
         place = self._page_tokens.open(page_token, *scope)
+        earliest = self._clock.now() - timedelta(days=self._limits.log_days)
+        # Later pages go on where the first was right to begin.
+        if start_time is not None and start_time < earliest and not place:
+            told = (
+                f"is {start_time.isoformat()}, must be within the {self._limits.log_days} days that deliveries are kept"
+            )
+            raise InvalidArgumentError.of([Violation("start_time", told)])
         changes = await self._queue.changes_between(
             organization_id,
-            start_time,
+            max(start_time or earliest, earliest),
             end_time,
             after=(datetime.fromisoformat(place[0]), place[1]) if place else None,
             limit=MOST_BACKFILLED,

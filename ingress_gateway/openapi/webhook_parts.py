@@ -252,7 +252,9 @@ SCHEMAS: Json = {
     "Backfill": wish(
         "What to tell of.",
         {
-            "start_time": instant("Changed at or after it; left out: from the beginning."),
+            "start_time": instant(
+                "Changed at or after it, within the days that deliveries are kept; left out: all of them."
+            ),
             "end_time": instant("Changed before it; left out: without end."),
             "page_token": text("The `next_page_token` of the call before."),
         },

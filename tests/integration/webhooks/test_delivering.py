@@ -5,6 +5,8 @@ import hashlib
 import hmac
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
@@ -201,7 +203,9 @@ async def test_a_webhook_is_told_afterwards_of_what_it_has_not_heard(
     service: Service, receiver: Receiver, log: WriteLog
 ) -> None:
     early = await service.create(f"{receiver.url}/early", statuses=["sale"])
-    await log([make_change(1), make_change(2, status="lead"), make_change(3, organization_id="org_b")])
+    changes = [make_change(1), make_change(2, status="lead"), make_change(3, organization_id="org_b")]
+    # Not longer ago than deliveries are kept.
+    await log([replace(change, change_time=datetime.now(UTC)) for change in changes])
     await receiver.until(1)
     late = await service.create(f"{receiver.url}/late")
     counts = []

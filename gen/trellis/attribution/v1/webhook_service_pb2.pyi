@@ -975,7 +975,9 @@ class BackfillDeliveriesRequest(_message.Message):
     """`next_page_token` of the call before."""
     @_builtins.property
     def time_range(self) -> _time_range_pb2.TimeRange:
-        """When the conversions changed. A missing end leaves that side open."""
+        """When the conversions changed. A missing end leaves that side open. It begins within the days that deliveries are
+        kept, 30; INVALID_ARGUMENT otherwise.
+        """
 
     def __init__(
         self,
