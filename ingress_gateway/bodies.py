@@ -1,9 +1,10 @@
 """Reads a body: capped, timed, decoded. Nothing here parses it."""
 
 import asyncio
+import io
 import zlib
 from collections.abc import Callable, Generator, Iterator
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import brotli  # type: ignore[import-untyped]  # the library has no types
 import zstandard
@@ -18,6 +19,8 @@ _PIECE = 16 * 1024
 _ZSTD_PIECE = 256
 _MOST_MEMBERS = 1000
 _MOST_ENCODINGS = 2
+_Read: TypeAlias = Callable[[int], bytes]
+"""Gives the next bytes, at most so many; none at the end."""
 
 
 class RequestTimeoutError(TrellisError):
@@ -125,31 +128,39 @@ class _Inflater(Protocol):
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
-def _gzip(data: bytes) -> Iterator[bytes]:
-    """Members may follow each other, and zeros the last one."""
-    position = members = 0
-    while position < len(data):
+def gunzip(read: _Read) -> Iterator[bytes]:
+    """Unzip what ``read`` gives, in steps. Members may follow each other, and zeros the last one.
+
+    Raise ValueError, EOFError or zlib.error for what is no gzip, or has members without end.
+    """
+    piece, members = read(_PIECE), 0
+    while piece:
         members += 1
         if members > _MOST_MEMBERS:
             raise ValueError(f"more than {_MOST_MEMBERS} members")
-        position = yield from _inflate(zlib.decompressobj(wbits=31), data, position)
-        while data[position : position + 1] == b"\0":
-            position += 1
+        piece = yield from _inflate(zlib.decompressobj(wbits=31), read, piece)
+        piece = piece.lstrip(b"\0")
+        while not piece and (more := read(_PIECE)):
+            piece = more.lstrip(b"\0")
+
+
+def _gzip(data: bytes) -> Iterator[bytes]:
+    yield from gunzip(io.BytesIO(data).read)
 
 
 def _deflate(data: bytes) -> Iterator[bytes]:
     """With the zlib header that the standard asks for, or raw, as some clients send it."""
     has_header = len(data) >= 2 and data[0] & 0x0F == 8 and (data[0] << 8 | data[1]) % 31 == 0
-    yield from _inflate(zlib.decompressobj(wbits=15 if has_header else -15), data, 0)
+    yield from _inflate(zlib.decompressobj(wbits=15 if has_header else -15), io.BytesIO(data).read)
 
 
-def _inflate(inflater: _Inflater, data: bytes, position: int) -> Generator[bytes, None, int]:
-    """Inflate the stream at ``position`` in steps; return where it ends. Pieces keep what zlib copies small."""
-    piece = b""
+def _inflate(inflater: _Inflater, read: _Read, piece: bytes = b"") -> Generator[bytes, None, bytes]:
+    """Inflate a stream that begins with ``piece``, in steps; return what was read beyond its end.
+
+    Pieces keep what zlib copies small.
+    """
     while not inflater.eof:
-        if not piece:
-            piece = data[position : position + _PIECE]
-            position += len(piece)
+        piece = piece or read(_PIECE)
         is_starved = not piece
         chunk = inflater.decompress(piece, _STEP)
         piece = inflater.unconsumed_tail
@@ -157,7 +168,7 @@ def _inflate(inflater: _Inflater, data: bytes, position: int) -> Generator[bytes
             yield chunk
         elif is_starved and not inflater.eof:
             raise EOFError
-    return position - len(inflater.unused_data)
+    return inflater.unused_data
 
 
 def _brotli(data: bytes) -> Iterator[bytes]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gzip
 import tempfile
 import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -12,9 +11,9 @@ from typing import BinaryIO
 from aiohttp import BodyPartReader, MultipartReader, web
 from aiohttp.web_protocol import RequestPayloadError
 
-from ingress_gateway.bodies import BodyBrokenError, EncodingUnsupportedError, RequestTimeoutError, give_word
+from ingress_gateway.bodies import BodyBrokenError, EncodingUnsupportedError, RequestTimeoutError, give_word, gunzip
 from ingress_gateway.settings import GatewaySettings
-from svc_runtime.errors import InvalidArgumentError, TooLargeError, TrellisError, UnavailableError, Violation
+from svc_runtime.errors import InvalidArgumentError, TooLargeError, UnavailableError, Violation
 from svc_runtime.logs import get_logger
 
 _PIECE = 256 * 1024
@@ -107,26 +106,24 @@ def _unzipped(file: BinaryIO, directory: Path, limit: int) -> BinaryIO:
     if not is_gzip:
         return file
     plain = _temporary(directory)
-    try:
-        with gzip.GzipFile(fileobj=file) as inside:
-            _copy(inside, plain, limit)
-    except (OSError, EOFError, zlib.error):
-        _close(plain)
-        raise EncodingUnsupportedError("the file is not gzip, as its first bytes say") from None
-    except TrellisError:
-        _close(plain)
-        raise
+    with contextlib.ExitStack() as on_failure:
+        on_failure.callback(_close, plain)
+        _unzip(file, plain, limit)
+        on_failure.pop_all()
     plain.seek(0)
     return plain
 
 
-def _copy(inside: gzip.GzipFile, plain: BinaryIO, limit: int) -> None:
+def _unzip(file: BinaryIO, plain: BinaryIO, limit: int) -> None:
     size = 0
-    while piece := inside.read(_PIECE):
-        size += len(piece)
-        if size > limit:
-            raise TooLargeError(f"the file unzips to more than {limit} bytes, the limit")
-        _write(plain, piece)
+    try:
+        for piece in gunzip(file.read):
+            size += len(piece)
+            if size > limit:
+                raise TooLargeError(f"the file unzips to more than {limit} bytes, the limit")
+            _write(plain, piece)
+    except (ValueError, EOFError, zlib.error):
+        raise EncodingUnsupportedError("the file is not gzip, as its first bytes say") from None
 
 
 def _close(file: BinaryIO) -> None:

@@ -70,8 +70,9 @@ async def test_every_row_becomes_an_event_as_a_postback_does(worker: Worker) -> 
         (FILE.decode().encode("utf-16"), "utf-16", ","),
         (b"\n\n" + FILE + b"\n,,,,\n", "utf-8", ","),
         (gzip.compress(FILE), "utf-8", ","),
+        (gzip.compress(FILE[:20]) + gzip.compress(FILE[20:]) + bytes(40_000), "utf-8", ","),
     ],
-    ids=["semicolons", "tabs", "bars", "byte order mark", "UTF-16", "empty lines", "gzip file"],
+    ids=["semicolons", "tabs", "bars", "byte order mark", "UTF-16", "empty lines", "gzip file", "gzip in two"],
 )
 async def test_a_file_is_read_in_the_dialect_that_it_has(
     worker: Worker, body: bytes, encoding: str, delimiter: str
@@ -255,6 +256,8 @@ async def test_a_full_disk_is_told_and_no_fault_of_the_file(
 async def test_what_is_not_gzip_as_it_says_is_refused(worker: Worker) -> None:
     broken = await send(worker, gzip.compress(FILE)[:-9])
     assert broken.status == 415
+    many = await send(worker, gzip.compress(b"") * 1001 + gzip.compress(FILE))
+    assert many.status == 415, "a member costs more than its few bytes say"
     other = await send(worker, FILE, "Content-Encoding: br")
     assert other.status == 415
 
