@@ -4,6 +4,7 @@ The order in which events came in, repeats of them, and how often it is done aga
 events' shares add up to those of the conversions, in each currency.
 """
 
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
@@ -138,10 +139,13 @@ def _share_out(draft: _Draft, shares: dict[str, Share]) -> None:
 
 
 def _take_back(refund: ConversionEvent, status: str, drafts: Sequence[_Draft], shares: dict[str, Share]) -> None:
-    """Take a refund off the conversions of its order, the last that had begun by then first, and never below 0."""
-    earlier = [draft for draft in drafts if _place(draft.begin) <= _place(refund)]
+    """Take a refund off the conversions of its order, the last that had begun by then first, and never below 0.
+
+    ``drafts`` are in the order in which they began.
+    """
+    count = bisect_right(drafts, _place(refund), key=lambda draft: _place(draft.begin))
     # The latest before it, then those that began after it, in their order.
-    chosen = [*reversed(earlier), *(draft for draft in drafts if draft not in earlier)]
+    chosen = [*reversed(drafts[:count]), *drafts[count:]]
     chosen = [draft for draft in chosen if not refund.currency or draft.currency in ("", refund.currency)]
     if not chosen:
         chosen = list(drafts[:1])

@@ -43,6 +43,7 @@ class ConversionFollower:
         self._credentials = credentials
         self._store = store
         self._page_event_count = page_event_count
+        self._most_at_once = page_event_count
 
     async def run(self) -> None:
         """Follow until cancelled; whatever fails, go on from the bookmark that is stored."""
@@ -77,12 +78,30 @@ class ConversionFollower:
             return bookmark
         # Reading thousands of events takes a while: not on the loop that watches routing.
         events = await asyncio.to_thread(conversion_events_from_pb, message.events)
-        added = await self._put(events, after, bookmark)
+        added = await self._put_in_pieces(events, after, bookmark)
         metrics.conversion_events.add(added, {"kind": "added"})
         if added != len(events):
             metrics.conversion_events.add(len(events) - added, {"kind": "repeated"})
             _log.info("some events were there already", repeated_count=len(events) - added)
         return after
+
+    async def _put_in_pieces(self, events: Sequence[ConversionEvent], after: Bookmark, before: Bookmark) -> int:
+        """Let the store take events, and move the bookmark with the last of them.
+
+        So many at a time as it took the last time: the page that fails is tried again in pieces of half the size, for
+        the orders of its events may be too large for the store's time.
+        """
+        added, done = 0, 0
+        try:
+            while len(events) - done > self._most_at_once:
+                added += await self._put(events[done : done + self._most_at_once], before, before)
+                done += self._most_at_once
+            added += await self._put(events[done:], after, before)
+        except UnavailableError:
+            self._most_at_once = max(self._most_at_once // 2, 1)
+            raise
+        self._most_at_once = min(self._most_at_once * 2, self._page_event_count)
+        return added
 
     async def _put(self, events: Sequence[ConversionEvent], after: Bookmark, before: Bookmark) -> int:
         """Let the store take events and move the bookmark; one that it chokes on keeps no other waiting."""

@@ -10,7 +10,7 @@ from uuid import uuid4
 from attribution_svc.conversions.rules import ALL_TYPES, Policy, Rules
 from enrichment.currencies import MINOR_DIGITS
 from enrichment.status import Status
-from svc_runtime.errors import InvalidArgumentError, NotFoundError, Violation
+from svc_runtime.errors import InvalidArgumentError, NotFoundError, UnavailableError, Violation
 from svc_runtime.tasks import keep_running
 
 MOST_POLICIES = 1_000
@@ -47,7 +47,7 @@ class RuleOperation:
     done_count: int
     """Orders that it has gone through; an event without one is one of its own."""
     total_count: int
-    """As far as known when it began."""
+    """As far as known when it began; nobody counts very many."""
     changed_count: int
     """Conversions that are another than before."""
     create_time: datetime
@@ -84,7 +84,8 @@ class RuleStore(Protocol):
         ...
 
     async def advance(self, *, group_count: int) -> RuleOperation | None:
-        """Go through so many orders of the oldest operation that runs, all or nothing; return it as it stands then.
+        """Go through up to so many orders of the oldest operation that runs, fewer where they are large, all or
+        nothing; return it as it stands then.
 
         None when none runs. Whoever is killed goes on where the last call ended.
         """
@@ -101,10 +102,24 @@ class Ruling:
     def __init__(self, store: RuleStore) -> None:
         self._store = store
         self._changed = asyncio.Event()
+        self._group_count = _GROUPS_AT_ONCE
 
     async def run(self) -> None:
         """Apply changed rules to history, for ever."""
         await keep_running("conversion rules", self._work)
+
+    async def advance(self) -> RuleOperation | None:
+        """Apply changed rules to a piece of history, half as much after a failure: it may have been too much at once.
+
+        None when there is nothing to do. Raise UnavailableError.
+        """
+        try:
+            operation = await self._store.advance(group_count=self._group_count)
+        except UnavailableError:
+            self._group_count = max(self._group_count // 2, 1)
+            raise
+        self._group_count = min(self._group_count * 2, _GROUPS_AT_ONCE)
+        return operation
 
     async def rules(self, organization_id: str) -> RuleSet:
         """Return the rules that hold."""
@@ -192,7 +207,7 @@ class Ruling:
 
     async def _work(self) -> None:
         while True:
-            if await self._store.advance(group_count=_GROUPS_AT_ONCE) is not None:
+            if await self.advance() is not None:
                 continue
             try:
                 async with asyncio.timeout(_IDLE_SECONDS):

@@ -1,15 +1,21 @@
 """The rules of conversions in PostgreSQL, and the operations that apply them to history."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
+from attribution_svc.conversions.book import MOST_EVENTS_OF_GROUP
 from attribution_svc.conversions.rules import ALL_TYPES, Rules
 from attribution_svc.conversions.ruling import RuleOperation, RuleSet, UnmappedWord
 from attribution_svc.store.conversion_rows import rules_of
 from attribution_svc.store.conversions import Group, events_of_groups, lock, settled, write
 from svc_runtime.postgres import Connection, Database
 
+MOST_COUNTED = 1_000_000
+"""Of conversions, when an operation begins."""
+MOST_EVENTS_AT_ONCE = 5_000
+"""Of all groups that are made anew in one transaction; a group alone may have no more than its own limit."""
 _CURRENT = """
 SELECT version, policies, vocabularies, currencies FROM conversion_rules
 WHERE organization_id = $1 ORDER BY version DESC LIMIT 1
@@ -22,17 +28,21 @@ _SUPERSEDE = """
 UPDATE conversion_operations SET state = 'superseded', end_time = now()
 WHERE organization_id = $1 AND state = 'running'
 """
+_COUNT = f"""
+SELECT count(*) FROM (
+    SELECT 1 FROM conversions WHERE organization_id = $1 AND merged_into = '' LIMIT {MOST_COUNTED}) AS counted
+"""  # noqa: S608 - a number of ours
 _BEGIN = """
 INSERT INTO conversion_operations (operation_id, organization_id, rules_version, state, total_count)
-SELECT $1, $2, $3, 'running', count(*) FROM conversions WHERE organization_id = $2 AND merged_into = '' RETURNING *
+VALUES ($1, $2, $3, 'running', $4) RETURNING *
 """
 _OPERATIONS = """
 SELECT * FROM conversion_operations WHERE organization_id = $1 ORDER BY create_time DESC, operation_id DESC LIMIT $2
 """
 _RUNNING = "SELECT * FROM conversion_operations WHERE state = 'running' ORDER BY create_time, operation_id LIMIT 1"
 _GROUPS = """
-SELECT DISTINCT group_key FROM conversion_events WHERE organization_id = $1 AND group_key > $2
-ORDER BY group_key LIMIT $3
+SELECT group_key, count(*) AS event_count FROM conversion_events WHERE organization_id = $1 AND group_key > $2
+GROUP BY group_key ORDER BY group_key LIMIT $3
 """
 _ADVANCE = """
 UPDATE conversion_operations
@@ -69,6 +79,9 @@ class PostgresRuleStore:
         self, organization_id: str, change: Callable[[Rules], Rules], *, operation_id: str, actor: str
     ) -> tuple[RuleSet, RuleOperation | None]:
         """See ``RuleStore.change_rules``."""
+        # Not under the lock: nobody waits for a number that is there to show how far the work is.
+        async with self._database.connection() as connection:
+            total_count = await connection.fetchval(_COUNT, organization_id)
         async with self._database.transaction() as connection:
             await lock(connection)
             present = await _current(connection, organization_id)
@@ -78,7 +91,7 @@ class PostgresRuleStore:
             following = RuleSet(present.version + 1, rules)
             await connection.execute(_INSERT, organization_id, following.version, *_json(rules), actor)
             await connection.execute(_SUPERSEDE, organization_id)
-            row = await connection.fetchrow(_BEGIN, operation_id, organization_id, following.version)
+            row = await connection.fetchrow(_BEGIN, operation_id, organization_id, following.version, total_count)
         return following, _operation(row)
 
     async def operations(self, organization_id: str, *, limit: int) -> list[RuleOperation]:
@@ -96,10 +109,11 @@ class PostgresRuleStore:
             if row is None:
                 return None
             found = await connection.fetch(_GROUPS, row["organization_id"], row["position"], group_count)
-            groups: list[Group] = [(row["organization_id"], told["group_key"]) for told in found]
+            keys = _few(found)
+            groups: list[Group] = [(row["organization_id"], key) for key in keys]
             changed = await _make_anew(connection, groups) if groups else 0
             position = groups[-1][1] if groups else row["position"]
-            is_over = len(groups) < group_count
+            is_over = len(keys) == len(found) < group_count
             row = await connection.fetchrow(_ADVANCE, row["operation_id"], position, len(groups), changed, is_over)
         return _operation(row)
 
@@ -108,6 +122,13 @@ class PostgresRuleStore:
         async with self._database.connection() as connection:
             rows = await connection.fetch(_UNMAPPED, organization_id, limit)
         return [UnmappedWord(row["network"], row["status_text"], row["event_count"]) for row in rows]
+
+
+def _few(found: Sequence[Any]) -> list[str]:
+    """Return the keys of so many of the groups as have ``MOST_EVENTS_AT_ONCE`` together, but of one at least."""
+    totals = accumulate(min(told["event_count"], MOST_EVENTS_OF_GROUP) for told in found)
+    count = sum(total <= MOST_EVENTS_AT_ONCE for total in totals)
+    return [told["group_key"] for told in found[: max(count, 1)]]
 
 
 async def _make_anew(connection: Connection, groups: list[Group]) -> int:

@@ -76,7 +76,7 @@ SCHEMAS: Json = {
             "operation_id": text("Its id."),
             "state": text("`superseded`: a later change does it.", enum=["running", "done", "superseded"]),
             "done_count": number("Orders gone through; an event without one is one of its own."),
-            "total_count": number("As far as known when it began."),
+            "total_count": number("As far as known when it began; counted up to 1,000,000."),
             "changed_count": number("Conversions that became another."),
             "create_time": instant("When it began."),
             "end_time": instant("When it ended; null while it runs.", is_nullable=True),

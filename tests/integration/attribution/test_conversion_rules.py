@@ -1,17 +1,19 @@
 """Rules of conversions over history, in a real PostgreSQL."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, ClassVar
 
 import asyncpg
 import pytest
 
 from attribution_svc.conversions.rules import Choice, Policy
 from attribution_svc.conversions.ruling import RuleOperation, Ruling
+from attribution_svc.store import conversion_rules
 from attribution_svc.store.postgres import PostgresCampaignStore
-from svc_runtime.errors import InvalidArgumentError, NotFoundError
+from svc_runtime.errors import InvalidArgumentError, NotFoundError, UnavailableError
 from svc_runtime.tasks import running
 from tests.contract.attribution.conversion.store_contract import listed, take
 from tests.unit.attribution.conversion.reports import postback
@@ -74,6 +76,37 @@ async def test_a_policy_makes_history_anew_and_back_again_bit_by_bit(
     await ruling.set_policy("purchase", None, **KEY)
     await finish(store, group_count=3)
     assert await standing(store) == before
+
+
+async def test_large_orders_are_made_anew_a_few_at_a_time(
+    store: PostgresCampaignStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversion_rules, "MOST_EVENTS_AT_ONCE", 3)
+    await take(store.conversions, *(postback(n, f"txid={'aaaabcd'[n]}&event=purchase&payout=2") for n in range(7)))
+    _, begun = await Ruling(store.conversion_rules).set_policy("*", Policy(Choice.SUM), **KEY)
+    assert begun is not None
+    assert begun.total_count == 4
+    counts = []
+    while (operation := await store.conversion_rules.advance(group_count=500)) is not None:
+        counts.append((operation.done_count, operation.state))
+    assert counts == [(1, "running"), (4, "done")]
+
+
+async def test_half_as_much_is_made_anew_after_a_failure() -> None:
+    class Slow:
+        counts: ClassVar[list[int]] = []
+
+        async def advance(self, *, group_count: int) -> RuleOperation | None:
+            self.counts.append(group_count)
+            if group_count > 200:
+                raise UnavailableError("out of time")
+            return None
+
+    ruling = Ruling(Slow())  # type: ignore[arg-type]  # all that is asked of it
+    for is_down in (True, True, False, True, False):
+        with pytest.raises(UnavailableError) if is_down else contextlib.nullcontext():
+            await ruling.advance()
+    assert Slow.counts == [500, 250, 125, 250, 125]
 
 
 async def test_a_policy_is_told_as_such_and_the_reading_hears_of_it(store: PostgresCampaignStore, dsn: str) -> None:

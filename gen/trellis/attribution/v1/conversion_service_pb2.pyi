@@ -784,7 +784,7 @@ class RuleOperation(_message.Message):
     done_count: _builtins.int
     """Orders that it has gone through; an event without one is one of its own."""
     total_count: _builtins.int
-    """As far as known when it began."""
+    """As far as known when it began; counted up to 1,000,000."""
     changed_count: _builtins.int
     """Conversions that became another."""
     rules_version: _builtins.int

@@ -10,6 +10,7 @@ import pytest
 from attribution_svc.conversions.book import Bookmark, Wanted
 from attribution_svc.conversions.event import Arrived, ConversionEvent, conversion_event_of
 from attribution_svc.conversions.follow import ConversionFollower
+from svc_runtime.errors import UnavailableError
 from svc_runtime.grpc_client import Credentials
 from svc_runtime.tasks import running
 from tests.contract.analytics.fake_capture import MESH, FakeCapture, serving
@@ -118,6 +119,24 @@ async def test_one_event_that_the_store_chokes_on_keeps_no_other_waiting() -> No
             async with running("follower", follower.run()):
                 await until_all_are_there(store, fake)
     assert await conversions_of(store) == wanted_ids(fake) - {bad}
+
+
+async def test_a_page_that_is_too_much_at_once_is_taken_in_pieces() -> None:
+    fake = FakeCapture(seed=5)
+    fake.put(200)
+
+    class Slow(MemoryConversionStore):
+        async def take(self, events: Sequence[ConversionEvent], after: Bookmark, *, expected_cursor: bytes) -> int:
+            if len(events) > 3:
+                raise UnavailableError("out of time")
+            return await super().take(events, after, expected_cursor=expected_cursor)
+
+    store = Slow()
+    async with serving(fake) as port:
+        with following(store, port) as follower:
+            async with running("follower", follower.run()):
+                await until_all_are_there(store, fake)
+    assert await conversions_of(store) == wanted_ids(fake)
 
 
 async def test_two_followers_get_in_each_others_way_without_harm() -> None:
