@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from auth_svc.organization import name_violations
 from svc_runtime.errors import FailedPreconditionError, Violation
@@ -110,7 +110,16 @@ def is_partner_id(text: str) -> bool:
 
 def plain_addresses(addresses: Iterable[str]) -> tuple[str, ...]:
     """Return networks in one form, an address alone as a network of one, each once."""
-    return tuple(dict.fromkeys(str(ip_network(address.strip(), strict=False)) for address in addresses))
+    return tuple(dict.fromkeys(str(_network(address)) for address in addresses))
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    """Read a network; one of IPv4 that is written as IPv6's is IPv4's, as senders' addresses are. Raise ValueError."""
+    if "%" in text:
+        raise ValueError("an address with a zone is one of its own machine")
+    network = ip_network(text.strip(), strict=False)
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    return network if mapped is None or network.prefixlen < 96 else IPv4Network((mapped, network.prefixlen - 96))
 
 
 def _address_violations(addresses: Sequence[str]) -> list[Violation]:
@@ -119,7 +128,7 @@ def _address_violations(addresses: Sequence[str]) -> list[Violation]:
     found = []
     for place, address in enumerate(addresses):
         try:
-            ip_network(address.strip(), strict=False)
+            _network(address)
         except ValueError:
             found.append(Violation(f"addresses[{place}]", f"{address[:50]!r} is no address or network"))
     return found

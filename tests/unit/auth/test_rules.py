@@ -11,6 +11,7 @@ from auth_svc.host import normal_host
 from auth_svc.issue import latest_uses
 from auth_svc.key import FreshKey, KeyWanted, rotate
 from auth_svc.organization import is_organization_id
+from auth_svc.partner import PartnerWanted, plain_addresses
 from auth_svc.principal import Principal
 from auth_svc.role import BUILT_IN_ROLES, resolve
 from auth_svc.store.postgres import MIGRATIONS
@@ -175,3 +176,26 @@ def test_nothing_that_holds_a_secret_shows_it() -> None:
     assert "HASH" not in text
     assert repr(key.hash) not in text
     assert "wdn_sk_live" not in text
+
+
+@pytest.mark.parametrize(
+    ("given_address", "expected"),
+    [
+        ("::ffff:198.51.100.7", "198.51.100.7/32"),
+        ("::ffff:c633:6407", "198.51.100.7/32"),
+        ("::ffff:198.51.100.0/120", "198.51.100.0/24"),
+        ("::ffff:198.51.100.7/120", "198.51.100.0/24"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+        ("::ffff:0:0/90", "::ffc0:0:0/90"),
+        (" 198.51.100.7 ", "198.51.100.7/32"),
+        ("2001:db8::1/32", "2001:db8::/32"),
+    ],
+)
+def test_addresses_of_a_partner_have_the_form_that_senders_have(given_address: str, expected: str) -> None:
+    assert PartnerWanted(addresses=[given_address]).violations() == []
+    assert plain_addresses([given_address]) == (expected,)
+
+
+def test_an_address_with_a_zone_is_nobodys() -> None:
+    [violation] = PartnerWanted(addresses=["fe80::1%eth0"]).violations()
+    assert (violation.field, violation.description) == ("addresses[0]", "'fe80::1%eth0' is no address or network")
