@@ -48,6 +48,10 @@ class HttpRoute:
     is_capture: bool = False
     """Open to browsers of any origin."""
 
+    def takes(self, method: str) -> bool:
+        """Whether it is for requests of this method."""
+        return not self.methods or method in self.methods
+
 
 class Router:
     """Paths to handlers. Fixed paths are one look-up; templates are tried in order."""
@@ -69,13 +73,17 @@ class Router:
         if path.startswith(PREFIX):
             # A mistyped link may hold anything, and is a click all the same.
             return self._link, {"slug": unquote(path[len(PREFIX) :])}
-        candidates = [(route, dict[str, str]()) for route in self._fixed.get(path, ())]
+        fixed = self._fixed.get(path, ())
+        for route in fixed:
+            if route.takes(method):
+                return route, {}
+        candidates = [(route, dict[str, str]()) for route in fixed]
         for pattern, route in self._patterns:
             found = pattern.fullmatch(path)
             if found:
                 candidates.append((route, {name: unquote(value) for name, value in found.groupdict().items()}))
         for route, variables in candidates:
-            if not route.methods or method in route.methods:
+            if route.takes(method):
                 return route, variables
         if candidates:
             allowed = sorted({m for route, _ in candidates for m in route.methods})
