@@ -88,6 +88,8 @@ class Links:
 
     def plan_open(self, arrival: Arrival, organization_id: str) -> Plan | None:
         """Say where a click goes that no link takes; None: nowhere, for no campaign wants it."""
+        if not self._routing.has_open(organization_id):
+            return None
         user_id, cookie = self._visitors.of_browser(arrival, organization_id)
         click = Click(arrival, time.time_ns() // 1_000_000, self._reader)
         verdict = self._routing.decide_open(organization_id, click, user_id)

@@ -223,6 +223,10 @@ class Routing:
             route = following
         return Verdict(route, None, (*marks, "campaign_circle"))
 
+    def has_open(self, organization_id: str) -> bool:
+        """Whether any campaign takes clicks that no link takes."""
+        return organization_id in self._open
+
     def decide_open(self, organization_id: str, click: Click, user_id: str) -> Verdict | None:
         """Say where a click that no link takes goes: by the rules of the first open campaign that has one for it.
 

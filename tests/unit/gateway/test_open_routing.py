@@ -1,12 +1,18 @@
 """Clicks that no link takes: they go by the rules of campaigns that claim such clicks of history too."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from ingress_gateway.counters import Counters
+from ingress_gateway.ids import VisitorIds
+from ingress_gateway.links import Links
+from ingress_gateway.organisations import Organisations
+from ingress_gateway.recorder import Recorder
 from ingress_gateway.routing import Routing
-from tests.unit.gateway.test_decision import MONDAY_NOON, action, campaign, click, rule, where
+from ingress_gateway.visitors import Visitors
+from tests.unit.gateway.test_decision import MONDAY_NOON, READER, action, campaign, click, rule, where
 from trellis.attribution.v1 import attribution_service_pb2 as pb
 from trellis.attribution.v1 import claim_pb2, rule_pb2
 
@@ -109,3 +115,36 @@ def test_a_campaign_opens_and_closes_with_its_changes() -> None:
 def test_a_plain_campaign_is_never_open() -> None:
     plain = campaign("a", rules=[rule("r", "source", "tiktok", "https://a.example/")])
     assert taker(routing_of(plain)) is None
+
+
+def test_it_is_known_where_no_campaign_wants_such_clicks() -> None:
+    routing = routing_of(campaign("plain", action=action("https://x.example/")))
+    assert not routing.has_open("org_a")
+    routing.apply(pb.WatchRoutingResponse(revision=1, campaigns=[wide("a")]))
+    assert (routing.has_open("org_a"), routing.has_open("org_b")) == (True, False)
+    routing.apply(pb.WatchRoutingResponse(revision=2, campaigns=[wide("a", is_withdrawn=True)]))
+    assert not routing.has_open("org_a")
+
+
+def test_of_a_click_that_nobody_wants_nothing_is_made() -> None:
+    asked: list[str] = []
+
+    class NotedIds(VisitorIds):
+        def new(self) -> str:
+            asked.append("an id")
+            return super().new()
+
+    routing = routing_of(campaign("plain", action=action("https://x.example/")))
+    links = Links(
+        Organisations("p" * 32, mesh_secret="m" * 40),
+        routing,
+        recorder=cast("Recorder", None),  # nothing is recorded here
+        visitors=Visitors(NotedIds("s" * 32)),
+        counters=Counters(),
+        reader=READER,
+    )
+    assert links.plan_open(TIKTOK.arrival, "org_a") is None
+    assert asked == []
+    routing.apply(pb.WatchRoutingResponse(revision=1, campaigns=[wide("a")]))
+    assert links.plan_open(TIKTOK.arrival, "org_a") is not None
+    assert asked == ["an id"]
