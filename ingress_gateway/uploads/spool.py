@@ -6,9 +6,10 @@ import tempfile
 import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
-from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
 
 from ingress_gateway.bodies import BodyBrokenError, EncodingUnsupportedError, RequestTimeoutError, give_word, gunzip
@@ -69,7 +70,7 @@ async def _receive(request: web.BaseRequest, settings: GatewaySettings, file: Bi
             f"{received} bytes of the file came in {loop.time() - started:.0f} s; the slowest pace is"
             f" {settings.body_bytes_per_second} bytes/s after {settings.body_seconds:.0f} s"
         ) from None
-    except (RequestPayloadError, ValueError):
+    except (RequestPayloadError, HttpProcessingError, RuntimeError, ValueError):
         raise BodyBrokenError(f"the framing of the body is broken after {received} bytes of the file") from None
 
 
@@ -82,15 +83,51 @@ async def _reader(
     """Return how to read the next piece of the file: of the body, or of its first part that is a file."""
     if not request.headers.get("Content-Type", "").lower().startswith("multipart/"):
         return lambda: timely(request.content.readany())
-    parts: MultipartReader = await request.multipart()
-    while True:
-        async with asyncio.timeout(seconds):
-            part = await parts.next()
-        if part is None:
-            raise InvalidArgumentError.of([Violation("body", "has no part that is a file")])
+    framing = _Framing(request.content)
+    async with asyncio.timeout(seconds):
+        file = await _file_of(MultipartReader(request.headers, cast("StreamReader", framing)))
+    framing.end()
+    return lambda: timely(file.read_chunk(_PIECE))
+
+
+async def _file_of(parts: MultipartReader) -> BodyPartReader:
+    while (part := await parts.next()) is not None:
         if isinstance(part, BodyPartReader) and (part.filename or part.name == "file"):
-            file = part
-            return lambda: timely(file.read_chunk(_PIECE))
+            return part
+    raise InvalidArgumentError.of([Violation("body", "has no part that is a file")])
+
+
+class _Framing:
+    """The bytes of a body as a MultipartReader takes them: only so many may come before the file."""
+
+    def __init__(self, content: StreamReader) -> None:
+        self._content = content
+        self._room: int | None = _FRAMING
+
+    def end(self) -> None:
+        """Let all through from now on: the file begins."""
+        self._room = None
+
+    async def read(self, size: int = -1) -> bytes:
+        return self._counted(await self._content.read(size))
+
+    async def readline(self, *, max_line_length: int | None = None) -> bytes:
+        return self._counted(await self._content.readline(max_line_length=max_line_length))
+
+    def at_eof(self) -> bool:
+        return self._content.at_eof()
+
+    def unread_data(self, data: bytes) -> None:
+        self._content.unread_data(data)
+        if self._room is not None:
+            self._room += len(data)
+
+    def _counted(self, data: bytes) -> bytes:
+        if self._room is not None:
+            self._room -= len(data)
+            if self._room < 0:
+                raise TooLargeError(f"the form has more than {_FRAMING} bytes before its file, the limit")
+        return data
 
 
 def _temporary(directory: Path) -> BinaryIO:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.gateway_http.wire import Response, request
+from tests.contract.gateway_http.wire import Response, connection, parse, request
 from tests.contract.gateway_http.worker import PUBLISHABLE_KEY, READ_KEY, UPLOAD_KEY, Worker
 from trellis.capture.v1 import event_pb2
 
@@ -266,6 +266,58 @@ async def test_a_form_without_a_file_is_refused(worker: Worker) -> None:
     body = b'--b\r\nContent-Disposition: form-data; name="note"\r\n\r\nx\r\n--b--\r\n'
     response = await send(worker, body, content_type="Content-Type: multipart/form-data; boundary=b")
     assert refused(response) == {"body": "has no part that is a file"}
+
+
+FORM = "Content-Type: multipart/form-data; boundary=b"
+NOTE = b'--b\r\nContent-Disposition: form-data; name="note"\r\n\r\n%b\r\n'
+FILE_PART = b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\n%b\r\n--b--\r\n'
+
+
+@pytest.mark.parametrize(
+    "before",
+    [NOTE % (b"x" * 70_000), NOTE % b"x" * 2000, b"x\r\n" * 30_000],
+    ids=["a long part", "many parts", "a preamble"],
+)
+async def test_what_comes_before_the_file_is_bounded(worker: Worker, before: bytes) -> None:
+    response = await send(worker, before + FILE_PART % FILE, content_type=FORM)
+    assert response.status == 413
+    assert json.loads(response.body)["detail"] == "the form has more than 65536 bytes before its file, the limit"
+
+
+async def test_a_file_that_is_long_has_no_such_bound(worker: Worker) -> None:
+    body = NOTE % (b"x" * 30_000) + FILE_PART % (b"click_id\n" + b"".join(b"Fb_%d\n" % n for n in range(20_000)))
+    answer = await taken(worker, body, content_type=FORM, query="?dry_run=true")
+    assert (answer["rows"], answer["refused"]) == (20_000, 0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"--b\r\nX-Long: " + b"x" * 9000 + b"\r\n\r\n",
+        b"--b\r\n" + b"X: y\r\n" * 200 + b"\r\n",
+        b'--b\r\nContent-Disposition: form-data; name="_charset_"\r\n\r\n' + b"x" * 40 + b"\r\n--b--\r\n",
+        b"no boundary",
+    ],
+    ids=["a long header", "many headers", "a long charset", "no boundary"],
+)
+async def test_a_form_that_is_broken_is_refused(worker: Worker, body: bytes) -> None:
+    response = await send(worker, body, content_type=FORM)
+    assert (response.status, json.loads(response.body)["reason"]) == (400, "INVALID_ARGUMENT")
+
+
+@pytest.mark.parametrize("own_worker", [{"body_seconds": 0.5}], indirect=True)
+async def test_a_form_that_comes_to_no_file_is_cut(own_worker: Worker) -> None:
+    head = request(PATH, f"Authorization: Bearer {UPLOAD_KEY}", FORM, "Content-Length: 60000", method="POST")
+    async with connection(own_worker.port) as held:
+        await held.send(head)
+        closed = asyncio.ensure_future(held.closed(seconds=10))
+        for _ in range(20):
+            await held.send(NOTE % b"x")
+            if (await asyncio.wait([closed], timeout=0.2))[0]:
+                break
+        assert closed.done(), "each part was waited for anew"
+        (response,), _ = parse(await closed)
+    assert response.status == 504
 
 
 @pytest.mark.parametrize(("key", "status"), [(PUBLISHABLE_KEY, 403), (READ_KEY, 403), ("wdn_sk_live_nobody", 401)])
