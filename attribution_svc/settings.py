@@ -34,7 +34,7 @@ class AttributionSettings(BaseSettings):
     webhook_allowed_ports: Annotated[tuple[Port, ...], NoDecode] = (80, 443, 8080, 8443)
     """Ports that webhooks may be sent to, separated by commas."""
     webhook_concurrency: int = Field(default=100, ge=1, le=10_000)
-    """Most requests to receivers of webhooks at a time, of this replica."""
+    """Most requests to receivers of webhooks at a time, of this replica; one organisation has a quarter."""
     webhook_concurrency_each: int = Field(default=5, ge=1, le=1_000)
     """Most of them to one webhook."""
     webhook_attempt_seconds: float = Field(default=15.0, gt=0, le=120)

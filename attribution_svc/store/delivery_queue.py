@@ -53,6 +53,7 @@ SELECT {COLUMNS}, h.failure_count, h.open_until, h.paced_until
 FROM webhook_health h JOIN webhooks w USING (organization_id, webhook_id)
 WHERE w.is_enabled AND w.delete_time IS NULL AND (h.open_until IS NULL OR h.open_until <= $1)
   AND (h.organization_id, h.webhook_id) NOT IN (SELECT * FROM unnest($2::text[], $3::text[]))
+  AND h.organization_id <> ALL ($5::text[])
   AND EXISTS (
       SELECT FROM webhook_deliveries d
       WHERE d.organization_id = h.organization_id AND d.webhook_id = h.webhook_id
@@ -156,8 +157,10 @@ class PostgresDeliveryQueue(PostgresDeliveryLog):
     async def claim(self, limits: ClaimLimits, *, now: datetime) -> list[Claim]:
         """See ``DeliveryQueue.claim``."""
         full = [key for key, count in limits.busy.items() if count >= limits.most_per_webhook]
+        busy = limits.busy_of_organizations()
+        crowded = [organization_id for organization_id, count in busy.items() if count >= limits.most_per_organization]
         async with self._database.transaction() as connection:
-            found = await connection.fetch(_READY, now, *_keys(full), _MOST_WEBHOOKS_AT_ONCE)
+            found = await connection.fetch(_READY, now, *_keys(full), _MOST_WEBHOOKS_AT_ONCE, crowded)
             webhooks = {_key(row): webhook for row in found if (webhook := readable_webhook_of(row)) is not None}
             rows = [row for row in found if _key(row) in webhooks]
             shares = _shares(rows, limits, now)
@@ -232,14 +235,20 @@ async def _insert(
 def _shares(rows: Sequence[asyncpg.Record], limits: ClaimLimits, now: datetime) -> dict[tuple[str, str], int]:
     """Return how many deliveries of each webhook to take; those that get none are left out."""
     shares: dict[tuple[str, str], int] = {}
-    free = limits.most
+    free, busy = limits.most, limits.busy_of_organizations()
     for row in rows:
-        wanted = min(free, limits.most_per_webhook - limits.busy.get(_key(row), 0))
+        organization_id = row["organization_id"]
+        wanted = min(
+            free,
+            limits.most_per_webhook - limits.busy.get(_key(row), 0),
+            limits.most_per_organization - busy[organization_id],
+        )
         rate = json.loads(row["definition"])["rate_per_second"]
         count = Pace(row["paced_until"]).allowance(rate, _circuit(row).allowance(wanted, now), now)
         if count > 0:
             shares[_key(row)] = count
             free -= count
+            busy[organization_id] += count
     return shares
 
 

@@ -5,7 +5,7 @@ import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -23,7 +23,7 @@ from attribution_svc.webhooks.sender import Outgoing
 from attribution_svc.webhooks.store import Attempt, Claim, ClaimLimits, DeliveryQueue
 from attribution_svc.webhooks.vault import SecretLostError, Vault
 from svc_runtime.clock import Clock
-from svc_runtime.errors import TrellisError, UnavailableError
+from svc_runtime.errors import RateLimitedError, TrellisError, UnavailableError
 from svc_runtime.logs import get_logger
 from svc_runtime.tasks import keep_running, running, uninterrupted
 
@@ -49,11 +49,20 @@ class DispatchLimits:
     most: int = 100
     """In all, from this process."""
     most_per_webhook: int = 5
+    """Of one webhook; tests of an organisation's webhooks have as much room beside it."""
     attempt_seconds: float = 15.0
     """Longest that one attempt takes."""
     log_days: int = 30
     """How long deliveries that have ended are kept."""
     drain_seconds: float = 10.0
+
+    @property
+    def most_per_organization(self) -> int:
+        """A quarter: one whose receivers all hang must not take the others' room.
+
+        But room for two webhooks, so that one that hangs does not stop the others of its own organisation.
+        """
+        return max(self.most // 4, 2 * self.most_per_webhook)
 
     @property
     def lease(self) -> timedelta:
@@ -81,6 +90,7 @@ class Dispatcher:
         self._limits = limits
         self._jitter = jitter
         self._busy: Counter[tuple[str, str]] = Counter()
+        self._testing: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
 
@@ -113,6 +123,20 @@ class Dispatcher:
         webhook_attempt_seconds.record(attempt.outcome.duration.total_seconds())
         return attempt
 
+    @contextlib.contextmanager
+    def room_for_test(self, organization_id: str) -> Iterator[None]:
+        """Hold room for a delivery that somebody waits for, or raise RateLimitedError when there is none."""
+        most = self._limits.most_per_webhook
+        if self._testing[organization_id] >= most:
+            raise RateLimitedError(f"{most} tests of your webhooks are on their way, the most at a time")
+        self._testing[organization_id] += 1
+        try:
+            yield
+        finally:
+            self._testing[organization_id] -= 1
+            if not self._testing[organization_id]:
+                del self._testing[organization_id]
+
     async def attempt_once(self, claim: Claim) -> Attempt:
         """Make the only attempt of a delivery that somebody waits for."""
         attempt = await self._try(claim)
@@ -139,7 +163,13 @@ class Dispatcher:
         free = self._limits.most - len(self._tasks)
         if free <= 0:
             return 0
-        limits = ClaimLimits(free, self._limits.most_per_webhook, dict(self._busy), self._limits.lease)
+        limits = ClaimLimits(
+            free,
+            self._limits.most_per_webhook,
+            self._limits.most_per_organization,
+            dict(self._busy),
+            self._limits.lease,
+        )
         claims = await self._queue.claim(limits, now=self._clock.now())
         for claim in claims:
             self._begin(claim)
@@ -197,6 +227,7 @@ class Dispatcher:
             body=request.body,
             secret_headers=frozenset(name.lower() for name in secret),
             follows_redirects=webhook.definition.follows_redirects,
+            organization_id=webhook.organization_id,
         )
 
     async def _write(self, claim: Claim, attempt: Attempt, following: Next) -> None:

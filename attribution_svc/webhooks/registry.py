@@ -169,14 +169,18 @@ class WebhookRegistry:
         return webhook, secret_text(made[-1])
 
     async def send_test(self, webhook_id: str, *, organization_id: str) -> Delivery:
-        """Send a sample now, once, also when the webhook is off, and return what came of it."""
+        """Send a sample now, once, also when the webhook is off, and return what came of it.
+
+        Raise NotFoundError, RateLimitedError while there are too many at a time, or UnavailableError.
+        """
         webhook = await self._find(webhook_id, organization_id)
         now = self._clock.now()
         delivery = NewDelivery(
             mint_delivery_id(), webhook_id, sample(organization_id, now), now, now + timedelta(minutes=5)
         )
-        claim = await self._queue.start(delivery, webhook, lease=self._limits.lease)
-        await self._dispatcher.attempt_once(claim)
+        with self._dispatcher.room_for_test(organization_id):
+            claim = await self._queue.start(delivery, webhook, lease=self._limits.lease)
+            await self._dispatcher.attempt_once(claim)
         return await self._queue.get(organization_id, webhook_id, delivery.delivery_id)
 
     async def list_deliveries(

@@ -5,8 +5,10 @@ import contextlib
 import functools
 import socket
 import ssl
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -23,6 +25,8 @@ from attribution_svc.webhooks.guard import Guard, RefusedAddressError
 MOST_REDIRECTS = 3
 USER_AGENT = "Trellis-Webhooks/1"
 _MOST_LOOKUPS = 32
+_MOST_LOOKUPS_EACH = 8
+"""Of one organisation."""
 _MOST_READ_BYTES = 64 * 1024
 _BODY_SECONDS = 3.0
 _LAST_SECONDS = 0.1
@@ -46,31 +50,50 @@ class Outgoing:
     secret_headers: frozenset[str] = frozenset()
     """Names, in lower case, of those that no other host may see."""
     follows_redirects: bool = False
+    organization_id: str = ""
+
+
+asking_organization: ContextVar[str] = ContextVar("asking_organization", default="")
+"""For whom the present task looks names up: a connector does not tell its resolver."""
 
 
 class GuardedResolver(AbstractResolver):
     """Asks the machine's name servers, and refuses a host that has any address that we do not go to.
 
     A look-up blocks a thread, of a pool of its own, for as long as name servers take; of one host there is one at a
-    time, so a host whose name servers hang does not take them all.
+    time, and of one organisation a few, so those whose name servers hang do not take them all.
     """
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
         self._threads = ThreadPoolExecutor(_MOST_LOOKUPS, thread_name_prefix="webhook-names")
         self._running: dict[tuple[str, int], asyncio.Task[list[ResolveResult]]] = {}
+        self._rooms: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(_MOST_LOOKUPS_EACH))
+        """By organisation."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """Return the addresses of a host. Raise OSError, RefusedAddressError among them."""
-        key = (host, port)
-        task = self._running.get(key)
-        if task is None:
-            task = self._running[key] = asyncio.create_task(self._look_up(host, port, family))
-            task.add_done_callback(lambda _: self._running.pop(key, None))
+        task = self._running.get((host, port)) or await self._begin(host, port, family)
         # Whoever gives up does so alone: the others still wait.
         return await asyncio.shield(task)
+
+    async def _begin(self, host: str, port: int, family: socket.AddressFamily) -> asyncio.Task[list[ResolveResult]]:
+        """Begin a look-up when the organisation has room for it. Its room is taken as long as the name servers take."""
+        key, room = (host, port), self._rooms[asking_organization.get()]
+        await room.acquire()
+        if (running := self._running.get(key)) is not None:
+            room.release()
+            return running
+        task = self._running[key] = asyncio.create_task(self._look_up(host, port, family))
+
+        def end(_: asyncio.Task[list[ResolveResult]]) -> None:
+            del self._running[key]
+            room.release()
+
+        task.add_done_callback(end)
+        return task
 
     async def _look_up(self, host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
         ask = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM, family=family)
@@ -142,6 +165,7 @@ class Sender:
         """Send a request and return what came of it; nothing is raised but cancellation."""
         loop = asyncio.get_running_loop()
         started = loop.time()
+        asking_organization.set(outgoing.organization_id)
         try:
             async with asyncio.timeout(self._total_seconds):
                 outcome = await self._follow(outgoing, started + self._total_seconds)

@@ -4,6 +4,7 @@ Every method raises UnavailableError while the store is not reachable, and works
 another organisation is ever returned or changed: it is NotFoundError, in the words of what does not exist.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -119,9 +120,18 @@ class ClaimLimits:
     """In all."""
     most_per_webhook: int
     """Of one webhook, those that are on their way from this process included."""
+    most_per_organization: int
+    """Of all webhooks of one organisation, likewise."""
     busy: Mapping[tuple[str, str], int]
     """How many of each webhook are: by organisation and id."""
     lease: timedelta
+
+    def busy_of_organizations(self) -> Counter[str]:
+        """Return how many of each organisation are on their way."""
+        counts: Counter[str] = Counter()
+        for (organization_id, _), count in self.busy.items():
+            counts[organization_id] += count
+        return counts
 
 
 class WebhookStore(Protocol):

@@ -145,7 +145,7 @@ PATHS: Json = {
                     {**WHOLE_EXAMPLE, "event_kind": "webhook.test"},
                 )
             },
-            problems=("NotFound",),
+            problems=("NotFound", "RateLimited"),
         )
     },
     "/api/v1/webhooks/{webhook_id}:backfill": {

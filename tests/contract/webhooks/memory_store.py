@@ -177,16 +177,19 @@ class MemoryDeliveryQueue:
     async def claim(self, limits: ClaimLimits, *, now: datetime) -> list[Claim]:
         """See ``DeliveryQueue.claim``."""
         claims: list[Claim] = []
+        busy = limits.busy_of_organizations()
         for key in sorted(self._store.webhooks, key=lambda key: (self._store.health[key].claim_time, key)):
             webhook, health = self._store.webhooks[key], self._store.health[key]
             if not webhook.is_enabled or key in self._store.deleted:
                 continue
             free = min(limits.most - len(claims), limits.most_per_webhook - limits.busy.get(key, 0))
+            free = min(free, limits.most_per_organization - busy[key[0]])
             rate = webhook.definition.rate_per_second
             count = health.pace.allowance(rate, health.circuit.allowance(free, now), now)
             due = sorted(self._due(now, key), key=lambda q: (q.next_attempt_time, q.new.delivery_id))
             taken = [q for q in due[: max(count, 0)] if self._is_sendable(q, webhook, now, limits.lease)]
             claims += [self._take(queued, webhook, now, limits.lease) for queued in taken]
+            busy[key[0]] += len(taken)
             if taken:
                 health.circuit = health.circuit.probed(now, limits.lease)
                 health.pace, health.claim_time = health.pace.after(rate, len(taken), now), now

@@ -1,6 +1,7 @@
 """What every DeliveryQueue must do. Subclass it and give it the fixtures ``store``, ``queue`` and ``log``."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -203,6 +204,23 @@ class DeliveryQueueContract:
         busy = {("org_a", "wh_slow"): 4, ("org_b", "wh_other"): 1}
         more = await queue.claim(make_limits(most=10, most_per_webhook=4, busy=busy), now=NOW)
         assert [claim.webhook.webhook_id for claim in more] == ["wh_other"] * 3
+
+    async def test_a_busy_organisation_leaves_room_for_the_others(
+        self, store: WebhookStore, queue: DeliveryQueue, log: Log
+    ) -> None:
+        for at in range(3):
+            await fill(store, queue, log, make_webhook(f"wh_{at}"), 10, first=1 + 10 * at)
+        await fill(store, queue, log, make_webhook("wh_9", organization_id="org_b"), 10, first=91)
+
+        async def claimed(busy: dict[tuple[str, str], int]) -> list[tuple[str, int]]:
+            limits = make_limits(most=20, most_per_webhook=3, busy=busy, most_per_organization=5)
+            claims = await queue.claim(limits, now=NOW)
+            return sorted(Counter(claim.webhook.organization_id for claim in claims).items())
+
+        assert await claimed({}) == [("org_a", 5), ("org_b", 3)]
+        # Webhooks that have nothing on their way wait too, while the others of their organisation have its share.
+        assert await claimed({("org_a", "wh_0"): 2, ("org_a", "wh_1"): 2}) == [("org_a", 1), ("org_b", 3)]
+        assert await claimed({("org_a", "wh_0"): 3, ("org_a", "wh_1"): 2}) == [("org_b", 3)]
 
     async def test_with_little_room_webhooks_take_turns(
         self, store: WebhookStore, queue: DeliveryQueue, log: Log

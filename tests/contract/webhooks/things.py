@@ -100,10 +100,13 @@ def make_delivery(
 
 
 def make_limits(
-    most: int = 100, most_per_webhook: int = 100, busy: dict[tuple[str, str], int] | None = None
+    most: int = 100,
+    most_per_webhook: int = 100,
+    busy: dict[tuple[str, str], int] | None = None,
+    most_per_organization: int = 100,
 ) -> ClaimLimits:
     """Return limits that allow much."""
-    return ClaimLimits(most, most_per_webhook, busy or {}, LEASE)
+    return ClaimLimits(most, most_per_webhook, most_per_organization, busy or {}, LEASE)
 
 
 def make_attempt(claim: Claim, outcome: Outcome | None = None) -> Attempt:

@@ -1,13 +1,16 @@
 """What the dispatcher does when things go wrong that nobody foresaw."""
 
+import contextlib
 from datetime import datetime, timedelta
+
+import pytest
 
 from attribution_svc.webhooks.attempt import DeliveryState, Failure, Outcome
 from attribution_svc.webhooks.dispatcher import Dispatcher, DispatchLimits
 from attribution_svc.webhooks.sender import Outgoing
 from attribution_svc.webhooks.store import Backlog
 from attribution_svc.webhooks.vault import Vault
-from svc_runtime.errors import UnavailableError
+from svc_runtime.errors import RateLimitedError, UnavailableError
 from tests.contract.webhooks.memory_store import MemoryDeliveryQueue, MemoryWebhookStore
 from tests.contract.webhooks.things import NOW, make_delivery, make_limits, make_webhook
 
@@ -71,6 +74,19 @@ async def test_what_cannot_be_swept_is_counted_nevertheless() -> None:
     queue = UnsweptQueue(MemoryWebhookStore())
     await make_dispatcher(queue).sweep_once()
     assert queue.is_counted
+
+
+def test_tests_of_one_organisation_have_little_room_at_a_time() -> None:
+    dispatcher = make_dispatcher(MemoryDeliveryQueue(MemoryWebhookStore()))
+    most = DispatchLimits().most_per_webhook
+    with contextlib.ExitStack() as stack:
+        for _ in range(most):
+            stack.enter_context(dispatcher.room_for_test("org_a"))
+        with pytest.raises(RateLimitedError), dispatcher.room_for_test("org_a"):
+            pass
+        stack.enter_context(dispatcher.room_for_test("org_b"))
+    with dispatcher.room_for_test("org_a"):
+        pass
 
 
 async def test_an_attempt_with_a_defect_is_written_down_and_counts() -> None:

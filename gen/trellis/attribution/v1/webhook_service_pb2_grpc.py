@@ -150,7 +150,7 @@ class WebhookServiceServicer:
 
     def TestWebhook(self, request, context):
         """Sends a sample at once, one time, also to a webhook that is off, and returns what came of it; it takes up to the
-        time limit of an attempt. Errors: NOT_FOUND, UNAVAILABLE.
+        time limit of an attempt. Errors: NOT_FOUND, RATE_LIMITED while too many are on their way, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

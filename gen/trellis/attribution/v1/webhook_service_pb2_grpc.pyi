@@ -55,7 +55,7 @@ class WebhookServiceStub:
     """
     TestWebhook: _grpc.UnaryUnaryMultiCallable[_webhook_service_pb2.TestWebhookRequest, _webhook_service_pb2.TestWebhookResponse]
     """Sends a sample at once, one time, also to a webhook that is off, and returns what came of it; it takes up to the
-    time limit of an attempt. Errors: NOT_FOUND, UNAVAILABLE.
+    time limit of an attempt. Errors: NOT_FOUND, RATE_LIMITED while too many are on their way, UNAVAILABLE.
     """
     ListDeliveries: _grpc.UnaryUnaryMultiCallable[_webhook_service_pb2.ListDeliveriesRequest, _webhook_service_pb2.ListDeliveriesResponse]
     """Lists the deliveries of a webhook, newest first, without their attempts. Errors: NOT_FOUND, INVALID_ARGUMENT."""
@@ -100,7 +100,7 @@ class WebhookServiceAsyncStub(WebhookServiceStub):
     """
     TestWebhook: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.TestWebhookRequest, _webhook_service_pb2.TestWebhookResponse]  # type: ignore[assignment]
     """Sends a sample at once, one time, also to a webhook that is off, and returns what came of it; it takes up to the
-    time limit of an attempt. Errors: NOT_FOUND, UNAVAILABLE.
+    time limit of an attempt. Errors: NOT_FOUND, RATE_LIMITED while too many are on their way, UNAVAILABLE.
     """
     ListDeliveries: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.ListDeliveriesRequest, _webhook_service_pb2.ListDeliveriesResponse]  # type: ignore[assignment]
     """Lists the deliveries of a webhook, newest first, without their attempts. Errors: NOT_FOUND, INVALID_ARGUMENT."""
@@ -184,7 +184,7 @@ class WebhookServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_webhook_service_pb2.TestWebhookResponse, _abc.Awaitable[_webhook_service_pb2.TestWebhookResponse]]:
         """Sends a sample at once, one time, also to a webhook that is off, and returns what came of it; it takes up to the
-        time limit of an attempt. Errors: NOT_FOUND, UNAVAILABLE.
+        time limit of an attempt. Errors: NOT_FOUND, RATE_LIMITED while too many are on their way, UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
