@@ -100,7 +100,7 @@ class ConversionFollower:
         except UnavailableError:
             self._most_at_once = max(self._most_at_once // 2, 1)
             raise
-        self._most_at_once = min(self._most_at_once * 2, self._page_event_count)
+        self._most_at_once = min(self._most_at_once + self._most_at_once // 4 + 1, self._page_event_count)
         return added
 
     async def _put(self, events: Sequence[ConversionEvent], after: Bookmark, before: Bookmark) -> int:

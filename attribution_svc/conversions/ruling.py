@@ -118,7 +118,7 @@ class Ruling:
         except UnavailableError:
             self._group_count = max(self._group_count // 2, 1)
             raise
-        self._group_count = min(self._group_count * 2, _GROUPS_AT_ONCE)
+        self._group_count = min(self._group_count + self._group_count // 4 + 1, _GROUPS_AT_ONCE)
         return operation
 
     async def rules(self, organization_id: str) -> RuleSet:

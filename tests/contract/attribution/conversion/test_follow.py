@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import grpc
 import pytest
 
+from attribution_svc.conversions import follow
 from attribution_svc.conversions.book import Bookmark, Wanted
 from attribution_svc.conversions.event import Arrived, ConversionEvent, conversion_event_of
 from attribution_svc.conversions.follow import ConversionFollower
@@ -121,7 +122,8 @@ async def test_one_event_that_the_store_chokes_on_keeps_no_other_waiting() -> No
     assert await conversions_of(store) == wanted_ids(fake) - {bad}
 
 
-async def test_a_page_that_is_too_much_at_once_is_taken_in_pieces() -> None:
+async def test_a_page_that_is_too_much_at_once_is_taken_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "_LONGEST_DELAY_SECONDS", 0.05)
     fake = FakeCapture(seed=5)
     fake.put(200)
 
