@@ -219,7 +219,7 @@ _LIMITED = [
 async def test_a_limit_is_told_with_how_to_stay_below_it(
     filled: Service, sql: str, limits: QueryLimits | None, words: str, answer_format: SqlFormat
 ) -> None:
-    memory = 64 * 2**20 if limits is None else 512 * 2**20
+    memory = 64 * 2**20 if limits is None else 2048 * 2**20
     async with serving(filled.dsn, filled.client, limits=limits or QueryLimits(), memory_bytes=memory) as limited:
         with pytest.raises(QueryLimitError, match=words) as reached:
             await limited.ask(sql, answer_format=answer_format)
